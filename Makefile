@@ -1,0 +1,83 @@
+# Verbs of the workshop. `make help` lists them. Everything lands in $(VENV) and build/, both in this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first interpreter that is there, runs, and is new enough.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+ARGS ?=
+PROJECTS := pyproject.toml clients/python/pyproject.toml
+# Installing is quiet and silent about newer versions of pip.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+PROTOS = $(shell cd proto && find gridloom -name '*.proto' | sort)
+STUBS := clients/python/gridloom/api
+
+.PHONY: help
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Gridloom needs Python 3.11, 3.12 or 3.13: none was found" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What users get, and the demo's two libraries.
+$(VENV)/.installed: $(PROJECTS) | $(BIN)/python
+	$(PIP) --editable clients/python --editable '.[demo]'
+	@touch $@
+
+# What developers and tests need besides.
+$(VENV)/.installed-dev: $(PROJECTS) | $(BIN)/python
+	$(PIP) --editable clients/python --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+.PHONY: setup
+setup: $(VENV)/.installed-dev ## Make the virtual environment with all tools
+	@if [ -d .git ] && [ -z "$${CI:-}" ]; then $(BIN)/pre-commit install >/dev/null; fi
+
+.PHONY: demo
+demo: $(VENV)/.installed ## Run the main job: a model-selection study on real data (under 3 minutes)
+	@$(BIN)/gridloom demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed-dev ## Run the tests (under 5 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.installed-dev ## Run the tests that take tens of seconds each
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## Style, import contracts, protos; prints the shape of the tree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint proto
+	@$(BIN)/python tests/support/shape.py
+
+.PHONY: types
+types: $(VENV)/.installed-dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: proto
+proto: $(VENV)/.installed-dev ## Generate the stubs from proto/
+	$(BIN)/buf lint proto
+	@find $(STUBS) -name '*_pb2*' -delete
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=clients/python \
+	  --grpc_python_out=clients/python --mypy_out=quiet:clients/python --mypy_grpc_out=quiet:clients/python $(PROTOS)
+
+.PHONY: proto-check
+proto-check: proto ## Fail when the checked-in stubs are not those of proto/
+	@git diff --exit-code --stat -- $(STUBS) || { echo "stubs differ from proto/: run make proto and commit" >&2; exit 1; }
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## Measure calls and the scheduling engine (prints a table)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the other verbs made
+	rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
