@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from gridloom_services.scheduler.spec import InputFile, Secret, Volume
-
 # Exit codes that a runtime gives where the command itself gave none.
 EXIT_NOT_STARTED = 125  # no folder to run in, an input file that is not there, ...
 EXIT_NOT_EXECUTABLE = 126
@@ -50,6 +48,37 @@ class Feature(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class InputFile:
+    """An object that lies at `path` below the working folder before the command starts.
+
+    `digest` is "sha256:" and 64 hexadecimal digits; `mode` the permission bits.
+    """
+
+    path: str
+    digest: str
+    size_bytes: int
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A claim, mounted into the replica."""
+
+    claim: str
+    mount_path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One key of a secret, as an environment variable or (from "/" on) as a file."""
+
+    name: str
+    key: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutputFile:
     """A file that the replica left behind, already stored under its digest."""
 
@@ -67,8 +96,6 @@ class GangRole:
     bytes) is enforced, 0 or absent means no limit; of a colocated role the replicas on one node
     have the sum together. `workdir` is absolute, or empty for a fresh folder. `outputs` are
     paths and glob patterns below the working folder; one that names a folder means all below it.
-
-    `files` lie at their paths below the working folder before the command starts.
 
     `image`, `volumes` and `secrets` need the runtime's `Feature`; a runtime without images runs the
     command in the platform's own environment and takes no notice of `image`.
