@@ -124,7 +124,7 @@ class FunctionDefinition(_message.Message):
     """SHA-256 of `code`."""
     name: _builtins.str
     code: _builtins.bytes
-    """Envelope of the cloudpickled function."""
+    """Envelope of the cloudpickled pair (function, digest of its bundle or ""): other modules make another digest."""
     python: _builtins.str
     @_builtins.property
     def bundle(self) -> _objects_pb2.ObjectRef:

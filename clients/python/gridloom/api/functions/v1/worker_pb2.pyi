@@ -260,7 +260,7 @@ class UnitRun(_message.Message):
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.ItemRange]:
-        """For units that are chunks, or parts of one: which items. Empty: plain calls."""
+        """For units that are chunks, or parts of one: which items, one range a unit. Empty: plain calls."""
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitInputs]: ...
@@ -377,6 +377,10 @@ Global___Results: _TypeAlias = Results  # noqa: Y015
 
 @_typing.final
 class UnitResults(_message.Message):
+    """A status CALL_STATUS_UNSPECIFIED (with an empty value) gives the unit back: the worker did not begin it and will not;
+    it may run anywhere else.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FIRST_UNIT_FIELD_NUMBER: _builtins.int
@@ -413,6 +417,8 @@ Global___UnitResults: _TypeAlias = UnitResults  # noqa: Y015
 
 @_typing.final
 class WorkerOutput(_message.Message):
+    """From the worker; what a dead worker had written last comes from its host, before WorkerDied."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCH_FIELD_NUMBER: _builtins.int
@@ -444,6 +450,10 @@ Global___WorkerOutput: _TypeAlias = WorkerOutput  # noqa: Y015
 
 @_typing.final
 class SlotBlocked(_message.Message):
+    """With `blocked` a worker of one slot gives back every unit that it holds and has not begun, and each that still reaches
+    it until the slot goes on: what the blocked call waits for may be among them.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCH_FIELD_NUMBER: _builtins.int
@@ -483,6 +493,7 @@ class WorkerDied(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     exit_code: _builtins.int
     signal: _builtins.int
@@ -495,6 +506,10 @@ class WorkerDied(_message.Message):
     unit: _builtins.int
     item: _builtins.int
     peak_memory_bytes: _builtins.int
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitPlace]:
+        """Of a worker with several slots: what else it had begun."""
+
     def __init__(
         self,
         *,
@@ -508,14 +523,40 @@ class WorkerDied(_message.Message):
         unit: _builtins.int = ...,
         item: _builtins.int = ...,
         peak_memory_bytes: _builtins.int = ...,
+        others: _abc.Iterable[Global___UnitPlace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "busy", b"busy", "exit_code", b"exit_code", "item", b"item", "out_of_memory", b"out_of_memory", "peak_memory_bytes", b"peak_memory_bytes", "signal", b"signal", "timed_out", b"timed_out", "unit", b"unit", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "busy", b"busy", "exit_code", b"exit_code", "item", b"item", "others", b"others", "out_of_memory", b"out_of_memory", "peak_memory_bytes", b"peak_memory_bytes", "signal", b"signal", "timed_out", b"timed_out", "unit", b"unit", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkerDied: _TypeAlias = WorkerDied  # noqa: Y015
+
+@_typing.final
+class UnitPlace(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    batch: _builtins.int
+    unit: _builtins.int
+    item: _builtins.int
+    def __init__(
+        self,
+        *,
+        batch: _builtins.int = ...,
+        unit: _builtins.int = ...,
+        item: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "item", b"item", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnitPlace: _TypeAlias = UnitPlace  # noqa: Y015
 
 @_typing.final
 class HostStatus(_message.Message):
@@ -542,6 +583,10 @@ Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
 
 @_typing.final
 class UnitCancel(_message.Message):
+    """To the worker that holds the batch and, with `running`, to its host also. The worker leaves out what it has not begun
+    and interrupts what it has; the host kills a worker whose call goes on after the grace.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCH_FIELD_NUMBER: _builtins.int
