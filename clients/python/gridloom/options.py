@@ -1,0 +1,50 @@
+"""Options by keyword: a misspelt one is refused with the nearest valid one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridloom.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def check_options(given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Refuse the first of `given` that is not among `allowed`, naming the likeliest one meant."""
+    known = sorted(allowed)
+    for option in given:
+        if option not in known:
+            raise InvalidRequestError(
+                f'unknown option "{option}"; {_advice(option, known)}',
+                field=option,
+                given=option,
+                allowed=", ".join(known),
+            )
+
+
+def check_choice(field: str, given: str, allowed: Iterable[str]) -> None:
+    """Refuse a value of `field` that is not among `allowed`."""
+    known = list(allowed)
+    if given not in known:
+        near = nearest(given, known)
+        advice = f'; did you mean "{near}"?' if near else f"; use one of: {', '.join(known)}"
+        raise InvalidRequestError(
+            f'{field} cannot be "{given}"{advice}',
+            field=field,
+            given=given,
+            allowed=", ".join(known),
+        )
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `word` was probably meant to be, if any is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _advice(option: str, known: list[str]) -> str:
+    near = nearest(option, known)
+    return f'did you mean "{near}"?' if near else f"options are: {', '.join(known)}"
