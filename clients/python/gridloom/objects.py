@@ -1,0 +1,207 @@
+"""Bytes and files in and out of the `objects` service, in chunks, by digest.
+
+What is there already is not sent again: the service is asked first, and for a while after that the
+answer is remembered here. Every method blocks, may be used from any thread, and is tried again from
+where it was when the platform falls silent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from gridloom.api.objects.v1 import objects_pb2
+from gridloom.operation import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gridloom.channel import Connection, Route
+
+Bytes = bytes | bytearray | memoryview
+
+CHUNK_BYTES = 1024 * 1024
+# Objects that nobody holds go by age, which is far longer.
+_REMEMBERED_S = 300.0
+_REMEMBERED_MOST = 100_000
+
+
+def digest_of(data: Bytes) -> str:
+    """The name of these bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class _Known:
+    """Digests that were seen in the service a short while ago."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __contains__(self, digest: str) -> bool:
+        seen = self._seen.get(digest)
+        return seen is not None and self._clock() - seen < _REMEMBERED_S
+
+    def add(self, digest: str) -> None:
+        """The service has it now."""
+        with self._lock:
+            if len(self._seen) >= _REMEMBERED_MOST:
+                self._seen.clear()
+            self._seen[digest] = self._clock()
+
+
+class ObjectsClient:
+    """The `objects` service at the other end of a connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        holder: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Objects are kept for `holder` (a job or call) from the moment they are put, if named."""
+        self._connection = connection
+        self._holder = holder
+        self._known = _Known(clock)
+
+    def put_bytes(self, data: Bytes) -> str:
+        """Store the bytes and return their digest. They are on disk when it returns."""
+        view = memoryview(data).cast("B")
+        digest = digest_of(view)
+        self._put(digest, view.nbytes, lambda: _slices(view))
+        return digest
+
+    def put_file(self, path: str | os.PathLike[str]) -> objects_pb2.ObjectRef:
+        """Store a file's content; it must not change meanwhile."""
+        source = Path(path)
+        with source.open("rb") as file:
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            size = file.tell()
+        self._put(digest, size, lambda: _file_chunks(source))
+        return objects_pb2.ObjectRef(digest=digest, size_bytes=size)
+
+    def get_bytes(self, digest: str) -> bytearray:
+        """An object's content, for the caller to keep and change.
+
+        Raises `NotFoundError` where there is none with this digest.
+        """
+        target = _Memory()
+        self._get(digest, target)
+        return target.data
+
+    def get_file(self, digest: str, path: str | os.PathLike[str]) -> None:
+        """Write an object's content to a file, which appears whole or not at all."""
+        target = Path(path)
+        number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(number, "wb") as file:
+                self._get(digest, _File(file))
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Which of these the service does not have."""
+        asked = [digest for digest in dict.fromkeys(digests) if digest not in self._known]
+        if not asked:
+            return []
+        request = objects_pb2.StatObjectsRequest(digests=asked)
+        answer = self._connection.call(Call("objects", "StatObjects", request))
+        absent = []
+        for digest, stat in zip(asked, answer.objects, strict=True):
+            if stat.exists:
+                self._known.add(digest)
+            else:
+                absent.append(digest)
+        return absent
+
+    def _put(self, digest: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        # A holder is written down by a put only.
+        if not self._holder and not self.missing([digest]):
+            return
+        header = objects_pb2.PutObjectRequest.Header(
+            object=objects_pb2.ObjectRef(digest=digest, size_bytes=size), holder=self._holder
+        )
+
+        def requests() -> Iterator[objects_pb2.PutObjectRequest]:
+            yield objects_pb2.PutObjectRequest(header=header)
+            for chunk in chunks():
+                yield objects_pb2.PutObjectRequest(chunk=chunk)
+
+        def send(route: Route, left_s: float | None) -> None:
+            stub = route.stub("objects")
+            stub.PutObject(requests(), timeout=left_s, metadata=route.endpoint.metadata)
+
+        self._connection.attempt(send)
+        self._known.add(digest)
+
+    def _get(self, digest: str, target: _Memory | _File) -> None:
+        def receive(route: Route, left_s: float | None) -> None:
+            request = objects_pb2.GetObjectRequest(digest=digest, offset=target.received)
+            stub = route.stub("objects")
+            stream = stub.GetObject(request, timeout=left_s, metadata=route.endpoint.metadata)
+            try:
+                for answer in stream:
+                    if answer.HasField("object"):
+                        target.expect(answer.object.size_bytes)
+                    target.write(answer.chunk)
+            finally:
+                stream.cancel()
+
+        self._connection.attempt(receive)
+        self._known.add(digest)
+
+
+class _Memory:
+    """Receives an object into memory that was allocated once."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.received = 0
+
+    def expect(self, size: int) -> None:
+        """How large the whole will be."""
+        if len(self.data) < size:
+            self.data = bytearray(size)
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+        self.data[self.received : self.received + len(chunk)] = chunk
+        self.received += len(chunk)
+
+
+class _File:
+    """Receives an object into an open file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.received = 0
+
+    def expect(self, size: int) -> None:
+        """Room for the whole is made now, so that a full disk is found before the transfer."""
+        if size > 0 and self.received == 0:
+            os.posix_fallocate(self._file.fileno(), 0, size)
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+        self._file.write(chunk)
+        self.received += len(chunk)
+
+
+def _slices(view: memoryview) -> Iterator[bytes]:
+    for start in range(0, view.nbytes, CHUNK_BYTES):
+        yield bytes(view[start : start + CHUNK_BYTES])
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
