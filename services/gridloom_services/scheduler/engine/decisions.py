@@ -136,8 +136,8 @@ class Explanation:
 class Misfit:
     """Why no set of nodes that are here could ever hold a gang.
 
-    Where one replica is too large, `asked` is what it asks of `resource` and `largest` the most that
-    one node has; else `asked` is the role's sum and `largest` that of the nodes that could help.
+    Where one replica is too large, `asked` is what it asks of `resource` and `largest` the most
+    that one node has; else `asked` is the role's sum and `largest` that of the nodes that could help.
     `resource` is "" where no node carries the selector's labels.
     """
 

@@ -13,7 +13,7 @@ name, at most `MAX_AMOUNT` each. A queue is the string "project/name". An elemen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,8 @@ MAX_REPLICAS = 2**20
 """Most replicas that one role may have."""
 
 
-class Assignment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Assignment:
     """One replica and the node that it is placed on."""
 
     role: str
