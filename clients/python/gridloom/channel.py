@@ -23,7 +23,7 @@ from gridloom.rpc_errors import Refusal, refusal_of
 from gridloom.services import new_stub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gridloom.endpoint import Endpoint
     from gridloom.operation import Effect, Following, Operation
@@ -137,11 +137,20 @@ class Connection:
 
     def call(self, call: Call) -> Any:
         """One answer to one request."""
-        patience = Patience(self.patience_s if call.timeout_s is None else call.timeout_s)
+        return self.attempt(lambda route, left_s: self._begun(route, call, left_s), call.timeout_s)
+
+    def attempt(
+        self, work: Callable[[Route, float | None], T], timeout_s: float | None = None
+    ) -> T:
+        """What `work` returns; it is called again where the platform did not answer in time.
+
+        It is given the route to use and the seconds that are left.
+        """
+        patience = Patience(self.patience_s if timeout_s is None else timeout_s)
         while True:
             route = self.route()
             try:
-                return self._begun(route, call, patience.remaining_s)
+                return work(route, patience.remaining_s)
             except grpc.RpcError as error:
                 refusal = refusal_of(error, route.endpoint.address)
                 self._wait_or_raise(refusal, route.endpoint, patience)
