@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import grpc
 
-from gridloom.operation import Blocking, Call, Drain
+from gridloom.operation import Blocking, Call
 from gridloom.patience import Patience
-from gridloom.rpc_errors import Refusal, refusal_of
+from gridloom.rpc_errors import Refusal, broken_off, refusal_of
 from gridloom.services import new_stub
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Connection:
             return self.call(effect)
         if isinstance(effect, Blocking):
             return effect.work(self)
-        return self._drained(effect)
+        return list(self.follow(effect.following, timeout_s=effect.timeout_s))
 
     def call(self, call: Call) -> Any:
         """One answer to one request."""
@@ -165,10 +165,12 @@ class Connection:
             route = self.route()
             try:
                 yield from self._stretch(route, following, limit, patience)
+                refusal = Refusal(broken_off(route.endpoint.address), is_transient=True)
             except grpc.RpcError as error:
                 refusal = refusal_of(error, route.endpoint.address)
                 if refusal.is_deadline and timeout_s is not None:
                     raise TimeoutError(f"not over after {timeout_s:g} s") from None
+            if not following.over:
                 self._wait_or_raise(refusal, route.endpoint, patience)
 
     def _stretch(
@@ -190,12 +192,6 @@ class Connection:
     def _begun(route: Route, call: Call, timeout_s: float | None) -> Any:
         method = getattr(route.stub(call.service), call.method)
         return method(call.request, timeout=timeout_s, metadata=route.endpoint.metadata)
-
-    def _drained(self, drain: Drain) -> object:
-        last = None
-        for item in self.follow(drain.following, timeout_s=drain.timeout_s):
-            last = item
-        return last
 
     def _wait_or_raise(self, refusal: Refusal, endpoint: Endpoint, patience: Patience) -> None:
         pause_s = patience.next_pause_s(refusal.hint_s) if refusal.is_transient else None

@@ -26,6 +26,9 @@ class GridloomError(Exception):
         self.message = message
         self.details = {name: value for name, value in details.items() if value is not None}
 
+    def __str__(self) -> str:
+        return self.message
+
     def __reduce__(self) -> tuple[Callable[..., GridloomError], tuple[object, ...]]:
         return _rebuilt, (type(self), self.message, self.details)
 
@@ -85,6 +88,10 @@ class PayloadTooLargeError(InvalidRequestError):
 
 class NotFoundError(GridloomError, LookupError):
     """It does not exist, or not any more."""
+
+
+class OutputNotFoundError(NotFoundError, KeyError):
+    """The job has brought back no file of this name."""
 
 
 class ConflictError(GridloomError):

@@ -60,8 +60,8 @@ class Following(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
-    """Read a stream to its end and answer with the last thing in it, or None.
+class Collect:
+    """Read a stream until it is over and answer with the list of what it brought.
 
     A `TimeoutError` where that takes longer than `timeout_s`.
     """
@@ -70,5 +70,5 @@ class Drain:
     timeout_s: float | None = None
 
 
-Effect: TypeAlias = Call | Blocking | Drain
+Effect: TypeAlias = Call | Blocking | Collect
 Operation: TypeAlias = Generator[Effect, Any, T]

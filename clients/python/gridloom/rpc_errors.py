@@ -45,6 +45,11 @@ def refusal_of(error: Any, address: str) -> Refusal:
     return Refusal(exception_from_status(status.name, error.details() or status.name))
 
 
+def broken_off(address: str) -> UnavailableError:
+    """A stream ended before what was asked for was over: the platform is stopping."""
+    return UnavailableError(f"the platform at {address} has ended the stream")
+
+
 def _spoken_details(error: Any) -> tuple[tuple[str, Mapping[str, str]] | None, float | None]:
     """Reason and metadata of the `ErrorInfo`, and the pause of the `RetryInfo`, if any."""
     for key, value in error.trailing_metadata() or ():

@@ -1,0 +1,184 @@
+"""The client: one object for everything that a user does on a platform.
+
+`connect()` finds the platform that is meant (or starts the embedded one) and gives a `Client`. Jobs
+are in `gridloom.jobs`, calls in `gridloom.calls`; both share the client's connection and defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from gridloom import ids, units
+from gridloom.channel import DEFAULT_PATIENCE_S, Connection
+from gridloom.jobs.face import JobVerbs
+from gridloom.locate import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gridloom.calls.client import Calls
+    from gridloom.calls.future import CallFuture
+    from gridloom.calls.pool import Pool
+    from gridloom.locate import Place
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the context says where a request says nothing."""
+
+    project: str = ""
+    queue: str = ""
+
+
+class Client(JobVerbs):
+    """A platform. Safe to share between threads; usable in a forked child; ends with `close()`.
+
+    Handles and futures that it gave stay usable as long as it is open.
+    """
+
+    def __init__(self, place: Place, *, patience_s: float = DEFAULT_PATIENCE_S) -> None:
+        self.connection = Connection(place.locator, patience_s=patience_s)
+        self.defaults = Defaults(place.project, place.queue)
+        self._lock = threading.Lock()
+        self._calls: Calls | None = None
+
+    def __repr__(self) -> str:
+        return f"<gridloom.Client of {self.name}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection. What was submitted goes on; an embedded platform outlives it."""
+        with self._lock:
+            calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.close()
+        _clients.forget(self)
+        self.connection.close()
+
+    # ---- anything by its id
+
+    def get(self, identifier: str) -> Any:
+        """The handle of a job, array element, call, group or pool, whoever submitted it.
+
+        A `NotFoundError` where it does not exist; what is not an id is refused.
+        """
+        if ids.kind_of(identifier) == "job":
+            return self.job(identifier)
+        return self.calls.get(identifier)
+
+    # ---- calls
+
+    @property
+    def calls(self) -> Calls:
+        """The side that calls Python functions; its session opens at the first call."""
+        with self._lock:
+            if self._calls is None:
+                from gridloom.calls.client import Calls
+
+                self._calls = Calls(self)
+            return self._calls
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:
+        """Call `function(*args, **kwargs)` on the platform; options are those of `.options()`."""
+        return self.calls.submit(function, *args, **kwargs)
+
+    def map(self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any) -> Any:
+        """Call the function for each item (for items of several iterables in step); an iterator."""
+        return self.calls.map(function, *iterables, **options)
+
+    def starmap(
+        self, function: Callable[..., T], arguments: Iterable[Iterable[Any]], /, **options: Any
+    ) -> Any:
+        """Call the function with each tuple of arguments; an iterator over the results."""
+        return self.calls.starmap(function, arguments, **options)
+
+    def map_reduce(
+        self, function: Callable[..., Any], items: Iterable[Any], /, **options: Any
+    ) -> Any:
+        """Map, and fold the results on the workers: `reduce=`, `initial=`."""
+        return self.calls.map_reduce(function, items, **options)
+
+    def pool(self, **options: Any) -> Pool:
+        """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
+        return self.calls.pool(**options)
+
+
+def connect(
+    address: str | None = None,
+    *,
+    api_key: str | None = None,
+    context: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+    queue: str | None = None,
+    timeout: units.Duration = DEFAULT_PATIENCE_S,
+) -> Client:
+    """A client of the platform meant: the address's, the context's, else the embedded one's.
+
+    The embedded platform is started when it does not run. Inside a job, it is the platform that
+    runs the job. `project` and `queue` are this client's defaults; `timeout` is how long a request
+    is tried when nobody answers, before an `UnavailableError`.
+    """
+    place = locate(address, api_key=api_key, context=context, home=home)
+    place = replace(place, project=project or place.project, queue=queue or place.queue)
+    client = Client(place, patience_s=units.seconds(timeout, field="timeout"))
+    client.connection.endpoint()
+    _clients.remember(client)
+    return client
+
+
+class _Clients:
+    """The open clients of this process, by platform: handles that come by pickle find theirs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: list[Client] = []
+
+    def remember(self, client: Client) -> None:
+        with self._lock:
+            self._open.append(client)
+
+    def forget(self, client: Client) -> None:
+        with self._lock:
+            self._open = [each for each in self._open if each is not client]
+
+    def latest(self, name: str | None = None) -> Client | None:
+        with self._lock:
+            fitting = (each for each in reversed(self._open) if name in {None, each.name})
+            return next(fitting, None)
+
+    def unlock(self) -> None:
+        """A forked child's lock must not be one that a thread of its parent holds."""
+        self._lock = threading.Lock()
+
+
+_clients = _Clients()
+os.register_at_fork(after_in_child=_clients.unlock)
+
+
+def current_client() -> Client:
+    """The client that was connected last and is still open, else a new one of `connect()`."""
+    return _clients.latest() or connect()
+
+
+def client_of(name: str) -> Client:
+    """A client of the platform with this `Client.name`: what a handle from a pickle needs.
+
+    Inside a job, the platform that runs the job is meant, whatever the handle's maker called it.
+    """
+    if "GRIDLOOM_TOKEN" in os.environ:
+        return current_client()
+    known = _clients.latest(name)
+    if known is not None:
+        return known
+    return connect(home=name) if name.startswith("/") else connect(name)

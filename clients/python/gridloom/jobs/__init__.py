@@ -1,0 +1,1 @@
+"""Jobs: commands on the platform, their handles, logs, outputs and queues."""

@@ -1,0 +1,156 @@
+"""The side of a client that runs commands, synchronous."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, Unpack
+
+from gridloom import units
+from gridloom.interrupt import leaving_it_running
+from gridloom.jobs import listing, operations
+from gridloom.jobs import queues as queue_operations
+from gridloom.jobs.dependencies import Dependencies, job_ids
+from gridloom.jobs.filters import JobFilter, filter_message
+from gridloom.jobs.handle import Job
+from gridloom.jobs.watch import JobWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gridloom.channel import Connection
+    from gridloom.client import Defaults
+    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
+    from gridloom.jobs.options import JobOptions, JobRequest
+    from gridloom.jobs.queues import QueueOptions
+    from gridloom.jobs.role import Command
+    from gridloom.operation import Operation
+
+T = TypeVar("T")
+
+
+class JobVerbs:
+    """What a `Client` does with jobs, queues and nodes."""
+
+    connection: Connection
+    defaults: Defaults
+
+    @property
+    def name(self) -> str:
+        """The platform's home folder or address."""
+        return self.connection.locator.name
+
+    # ---- submission
+
+    def run(self, command: Command | None = None, **options: Unpack[JobOptions]) -> Job:
+        """Submit a command; answers when it is on the platform's disk.
+
+        The command is a list of words, or one line with `shell=True`. It runs in a fresh folder
+        with the `files` named and the program itself, where that is a file below this folder.
+        """
+        return self.run_many([operations.request_of(command, options)])[0]
+
+    def run_many(self, requests: Iterable[JobRequest]) -> list[Job]:
+        """Submit all of these or none: each holds the words of `run`, `command` among them."""
+        asked = list(requests)
+        if not asked:
+            return []
+        done = self.connection.run(operations.submit(asked, self.defaults, Path.cwd()))
+        return [Job(self, info.id, info) for info in done]
+
+    # ---- finding
+
+    def job(self, job_id: str) -> Job:
+        """The handle of an existing job or array element; a `NotFoundError` where there is none."""
+        return Job(self, job_id, self.connection.run(operations.get(job_id)))
+
+    def jobs(self, *, limit: int | None = None, **filters: Unpack[JobFilter]) -> Iterator[Job]:
+        """Jobs, newest first, read as they are asked for: `state`, `labels`, `queue`, `ids`, ..."""
+        chosen = self._chosen(filters)
+        size = min(limit, listing.PAGE) if limit else listing.PAGE
+        found = self.paged(lambda token: listing.jobs_page(chosen, token, size))
+        return (Job(self, info.id, info) for info in islice(found, limit))
+
+    def watch(self, *, from_revision: int = 0, **filters: Unpack[JobFilter]) -> Iterator[JobChange]:
+        """The present state of the jobs meant, then every change, for ever.
+
+        With `from_revision`, the changes after that one and no present state.
+        """
+        chosen = filter_message(self._chosen(filters))
+        return self.connection.follow(JobWatch(chosen, from_revision=from_revision))
+
+    # ---- several at once
+
+    def wait(self, jobs: Dependencies, timeout: units.Duration | None = None) -> list[Job]:
+        """Return the jobs when all are over; a `TimeoutError` where that takes longer."""
+        meant = job_ids(jobs, field="jobs")
+        what = meant[0] if len(meant) == 1 else f"the work of {len(meant)} jobs"
+        limit = None if timeout is None else units.seconds(timeout, field="timeout")
+        with leaving_it_running(what, "client.get(id)", lambda: self.cancel(meant)):
+            self.connection.run(operations.wait(meant, limit))
+        return [Job(self, job_id) for job_id in meant]
+
+    def cancel(
+        self, jobs: Dependencies, grace: units.Duration | None = None, reason: str = ""
+    ) -> list[Job]:
+        """End several jobs: SIGTERM, and SIGKILL after the grace (10 s)."""
+        meant = job_ids(jobs, field="jobs")
+        return self._handles(operations.cancel(meant, grace, reason))
+
+    def hold(self, jobs: Dependencies) -> list[Job]:
+        """Keep waiting jobs from starting."""
+        return self._handles(operations.hold(job_ids(jobs, field="jobs")))
+
+    def release(self, jobs: Dependencies) -> list[Job]:
+        """Let held jobs go on."""
+        return self._handles(operations.release(job_ids(jobs, field="jobs")))
+
+    # ---- queues and nodes
+
+    def queues(self, project: str | None = None) -> list[QueueInfo]:
+        """The project's queues."""
+        return self.connection.run(queue_operations.list_queues(self._project(project)))
+
+    def create_queue(
+        self, name: str, *, project: str | None = None, **options: Unpack[QueueOptions]
+    ) -> QueueInfo:
+        """A new queue: `priority`, `quota`, `default_time_limit`, `max_time_limit`, `closed`."""
+        return self.connection.run(
+            queue_operations.create_queue(self._project(project), name, options)
+        )
+
+    def set_queue(
+        self, name: str, *, project: str | None = None, **options: Unpack[QueueOptions]
+    ) -> QueueInfo:
+        """Change what is named of a queue; the rest stays."""
+        return self.connection.run(
+            queue_operations.set_queue(self._project(project), name, options)
+        )
+
+    def delete_queue(self, name: str, *, project: str | None = None) -> None:
+        """Remove a queue in which nothing is."""
+        self.connection.run(queue_operations.delete_queue(self._project(project), name))
+
+    def nodes(self) -> list[NodeInfo]:
+        """The machines, what they have and what of that is free."""
+        return self.connection.run(queue_operations.list_nodes())
+
+    # ---- inside
+
+    def paged(self, page: Callable[[str], Operation[tuple[list[T], str]]]) -> Iterator[T]:
+        """The items of all pages; the next one is asked for when it is needed."""
+        token = ""
+        while True:
+            items, token = self.connection.run(page(token))
+            yield from items
+            if not token:
+                return
+
+    def _chosen(self, filters: JobFilter) -> JobFilter:
+        return {"project": self.defaults.project, **filters}
+
+    def _project(self, given: str | None) -> str:
+        return self.defaults.project if given is None else given
+
+    def _handles(self, operation: Operation[list[JobInfo]]) -> list[Job]:
+        return [Job(self, info.id, info) for info in self.connection.run(operation)]

@@ -1,0 +1,186 @@
+"""Everything that is done with jobs, written once: see `gridloom.operation`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, cast
+
+from gridloom import ids, units
+from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
+from gridloom.errors import GridloomError
+from gridloom.jobs.info import Explanation, JobInfo, read_explanation, read_job
+from gridloom.jobs.logs import LineReading, LogQuery
+from gridloom.jobs.outcome import (
+    TAIL_LINES,
+    JobResult,
+    failed_numbers,
+    failure_of,
+    result_of,
+    tail_text,
+)
+from gridloom.jobs.request import JobDraft, job_draft
+from gridloom.jobs.states import JobState
+from gridloom.jobs.times import duration_of
+from gridloom.jobs.watch import EndWatch
+from gridloom.operation import Blocking, Call, Collect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gridloom.api.objects.v1.objects_pb2 import ObjectRef
+    from gridloom.channel import Connection
+    from gridloom.client import Defaults
+    from gridloom.jobs.options import JobOptions, JobRequest
+    from gridloom.jobs.role import Command
+    from gridloom.operation import Operation
+
+
+def submit(
+    requests: Sequence[JobRequest], defaults: Defaults, folder: Path
+) -> Operation[list[JobInfo]]:
+    """All of the jobs or none: sends their files, then asks for them in one request.
+
+    Where one of them says `validate_only`, everything is checked and nothing is sent or accepted.
+    """
+    drafts = [_draft(request, defaults, folder) for request in requests]
+    validate_only = any(request.get("validate_only", False) for request in requests)
+    specs = [draft.spec for draft in drafts]
+    if not validate_only:
+        stored = yield Blocking(lambda connection: _send_files(connection, drafts))
+        specs = [draft.with_objects(refs) for draft, refs in zip(drafts, stored, strict=True)]
+    request = pb.SubmitJobsRequest(jobs=specs, validate_only=validate_only)
+    answer: pb.SubmitJobsResponse = yield Call("scheduler", "SubmitJobs", request)
+    return [read_job(job) for job in answer.jobs]
+
+
+def request_of(command: Command | None, options: JobOptions) -> JobRequest:
+    """The words of `run`, as one of `run_many`."""
+    request: dict[str, object] = dict(options)
+    if command is not None:
+        request["command"] = command
+    return cast("JobRequest", request)
+
+
+def get(job_id: str, timeout_s: float | None = None) -> Operation[JobInfo]:
+    """The job, or element of an array, as it is now."""
+    ids.split_job_id(job_id)
+    request = pb.GetJobRequest(job_id=job_id)
+    answer: pb.GetJobResponse = yield Call("scheduler", "GetJob", request, timeout_s)
+    return read_job(answer.job)
+
+
+def wait(job_ids: Sequence[str], timeout_s: float | None) -> Operation[None]:
+    """Return when all of them are over; a `TimeoutError` where that takes longer."""
+    missing = []
+    for job_id in job_ids:
+        job = yield from get(job_id)
+        if not job.state.is_final:
+            missing.append(job_id)
+    if missing:
+        yield Collect(EndWatch(missing), timeout_s)
+
+
+def result(job_id: str, timeout_s: float | None) -> Operation[JobResult]:
+    """Wait, then the result; the `JobError` of its failure class where it did not succeed."""
+    yield from wait([job_id], timeout_s)
+    job = yield from get(job_id)
+    if job.state is JobState.SUCCEEDED:
+        return result_of(job)
+    raise (yield from failure(job))
+
+
+def failure(job: JobInfo) -> Operation[GridloomError]:
+    """The error of a job that is over without success, with what it wrote last."""
+    culprit = job
+    if numbers := failed_numbers(job):
+        culprit = yield from get(ids.element_id(job.id, numbers[0]))
+    tail = yield from _log_tail(culprit)
+    return failure_of(job, culprit=culprit, tail=tail)
+
+
+def cancel(
+    job_ids: Sequence[str], grace: units.Duration | None, reason: str
+) -> Operation[list[JobInfo]]:
+    """Ask that they end: SIGTERM, and SIGKILL after the grace. What is over stays as it is."""
+    request = pb.CancelJobsRequest(job_ids=job_ids, reason=reason)
+    if grace is not None:
+        request.grace.CopyFrom(duration_of(units.seconds(grace, field="grace")))
+    answer: pb.CancelJobsResponse = yield Call("scheduler", "CancelJobs", request)
+    return [read_job(job) for job in answer.jobs]
+
+
+def hold(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
+    """Keep waiting jobs from starting."""
+    request = pb.HoldJobsRequest(job_ids=job_ids)
+    answer: pb.HoldJobsResponse = yield Call("scheduler", "HoldJobs", request)
+    return [read_job(job) for job in answer.jobs]
+
+
+def release(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
+    """Let held jobs go on."""
+    request = pb.ReleaseJobsRequest(job_ids=job_ids)
+    answer: pb.ReleaseJobsResponse = yield Call("scheduler", "ReleaseJobs", request)
+    return [read_job(job) for job in answer.jobs]
+
+
+def retry(job_id: str) -> Operation[JobInfo]:
+    """A new job like this one, which it names."""
+    request = pb.RetryJobRequest(job_id=job_id, request_id=f"sdk-{uuid.uuid4().hex}")
+    answer: pb.RetryJobResponse = yield Call("scheduler", "RetryJob", request)
+    return read_job(answer.job)
+
+
+def resize(job_id: str, role: str, replicas: int) -> Operation[JobInfo]:
+    """Another number of replicas of an elastic role."""
+    wanted = units.whole(replicas, field="replicas")
+    request = pb.ResizeJobRequest(job_id=job_id, role=role, replicas=wanted)
+    answer: pb.ResizeJobResponse = yield Call("scheduler", "ResizeJob", request)
+    return read_job(answer.job)
+
+
+def explain(job_id: str) -> Operation[Explanation]:
+    """Why the job waits, and behind what."""
+    request = pb.ExplainJobRequest(job_id=job_id)
+    answer: pb.ExplainJobResponse = yield Call("scheduler", "ExplainJob", request)
+    return read_explanation(answer)
+
+
+def _draft(request: JobRequest, defaults: Defaults, folder: Path) -> JobDraft:
+    command = request.get("command")
+    options = {word: value for word, value in request.items() if word != "command"}
+    return job_draft(
+        command,
+        cast("JobOptions", options),
+        folder=folder,
+        project=defaults.project,
+        queue=defaults.queue,
+    )
+
+
+def _send_files(connection: Connection, drafts: Sequence[JobDraft]) -> list[list[list[ObjectRef]]]:
+    """Store every file of the drafts; one that is there already is not sent again."""
+    from gridloom.api.objects.v1 import objects_pb2
+    from gridloom.objects import ObjectsClient
+
+    objects = ObjectsClient(connection)
+
+    def stored(source: Path | bytes) -> ObjectRef:
+        if isinstance(source, bytes):
+            digest = objects.put_bytes(source)
+            return objects_pb2.ObjectRef(digest=digest, size_bytes=len(source))
+        return objects.put_file(source)
+
+    return [[[stored(file.source) for file in files] for files in draft.files] for draft in drafts]
+
+
+def _log_tail(job: JobInfo) -> Operation[str]:
+    """What it wrote last; nothing where that cannot be had: it must not hide the failure."""
+    if job.started_at is None:
+        return ""
+    query = LogQuery(job.id, tail=TAIL_LINES)
+    try:
+        lines = yield Collect(LineReading(query))
+    except GridloomError:
+        return ""
+    return tail_text(lines)

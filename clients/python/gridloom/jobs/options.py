@@ -1,0 +1,64 @@
+"""The words of `client.run`, once for every face: sync, asyncio, batches and the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gridloom.jobs.array import Elements
+    from gridloom.jobs.dependencies import Dependencies
+    from gridloom.jobs.role import Command, Files, Role
+    from gridloom.retries import Retries
+    from gridloom.units import Duration, Memory, Point
+
+
+class JobOptions(TypedDict, total=False):
+    """What `client.run(command, ...)` takes. See the guide for what each word means."""
+
+    # What one replica needs.
+    cpus: float
+    memory: Memory
+    gpus: int
+    gpu_flavor: str
+    resources: Mapping[str, int]
+    # Where it waits and how it is called.
+    queue: str
+    project: str
+    priority: int
+    labels: Mapping[str, object]
+    name: str
+    # When.
+    time_limit: Duration
+    deadline: Point
+    start_after: Point
+    after: Dependencies
+    after_any: Dependencies
+    after_failure: Dependencies
+    hold: bool
+    retries: int | Retries
+    # What it runs in.
+    env: Mapping[str, object]
+    files: Files
+    outputs: str | Sequence[str]
+    image: str
+    workdir: str
+    shell: bool
+    # How many.
+    array: Elements
+    max_parallel: int
+    replicas: int
+    roles: Sequence[Role]
+    # How it is asked.
+    request_id: str
+    validate_only: bool
+
+
+class JobRequest(JobOptions, total=False):
+    """One job of `client.run_many`: the words of `run`, the command among them."""
+
+    command: Command
+
+
+OPTION_NAMES: Iterable[str] = tuple(JobOptions.__annotations__)

@@ -1,0 +1,41 @@
+"""Durations and points in time as protobuf writes them, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+def duration_of(seconds: float) -> Duration:
+    """To the nanosecond."""
+    nanos = round(seconds * 1_000_000_000)
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+
+
+def timestamp_of(moment: datetime) -> Timestamp:
+    """A point with a zone."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment.astimezone(UTC))
+    return stamp
+
+
+def moment_in(message: Message, field: str) -> datetime | None:
+    """The point in this field, in UTC; None where it is not set."""
+    if not message.HasField(field):
+        return None
+    stamp: Timestamp = getattr(message, field)
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def seconds_in(message: Message, field: str) -> float | None:
+    """The duration in this field; None where it is not set."""
+    if not message.HasField(field):
+        return None
+    value: Duration = getattr(message, field)
+    return value.seconds + value.nanos / 1e9
