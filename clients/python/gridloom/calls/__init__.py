@@ -1,0 +1,1 @@
+"""Python functions on the platform: futures, maps, workflows, pools and executors."""

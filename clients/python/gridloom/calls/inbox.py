@@ -1,0 +1,87 @@
+"""What a session is told: results go to those who wait for them, each once.
+
+A result whose call is not pending was delivered before (over an earlier stream) and is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from gridloom.calls.output import Printed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridloom.api.functions.v1.call_pb2 import ResultRun
+    from gridloom.api.functions.v1.session_pb2 import OpenSessionResponse
+    from gridloom.calls.outbox import Outbox
+
+# So many results are confirmed even where nothing else is to be said.
+CONFIRM_AT_LATEST = 1000
+
+
+class PartSink(Protocol):
+    """Where the results of a chunk go, some items at a time."""
+
+    def deliver_part(self, status: int, value: bytes, first: int, count: int) -> bool:
+        """Take the result of these items; True: it was the last that is expected."""
+
+
+class Inbox:
+    """The receiving half of a session; one thread uses it."""
+
+    def __init__(
+        self, outbox: Outbox, listeners: dict[int, Callable[[Printed], None]], session: str
+    ) -> None:
+        self._outbox = outbox
+        self._listeners = listeners
+        self._session = session
+        self._unconfirmed = 0
+        self.results = 0  # how many were delivered, ever
+
+    def take(self, response: OpenSessionResponse) -> None:
+        """Act on one message of the service, its welcome and missing functions left out."""
+        for output in response.outputs:
+            self._print(output.sequence, output.item, output.stream, output.data)
+        for run in response.results:
+            self._deliver(run)
+        if response.acknowledged:
+            self._outbox.acknowledge(response.acknowledged)
+        if response.window_calls:
+            self._outbox.window_calls = response.window_calls
+        if response.result_number:
+            self._confirm(response.result_number)
+
+    def _deliver(self, run: ResultRun) -> None:
+        self._unconfirmed += len(run.statuses)
+        self.results += len(run.statuses)
+        if run.ranges:
+            self._deliver_parts(run)
+            return
+        pending = self._outbox.pending
+        number = run.first_sequence
+        for status, value in zip(run.statuses, run.values, strict=True):
+            sink = pending.pop(number, None)
+            number += 1
+            if sink is not None:
+                sink.deliver(status, value)
+
+    def _deliver_parts(self, run: ResultRun) -> None:
+        sink = self._outbox.pending.get(run.first_sequence)
+        if sink is None:
+            return
+        chunk = cast("PartSink", sink)
+        for status, value, part in zip(run.statuses, run.values, run.ranges, strict=True):
+            if chunk.deliver_part(status, value, part.first, part.count):
+                self._outbox.pending.pop(run.first_sequence, None)
+
+    def _confirm(self, result_number: int) -> None:
+        self._outbox.processed(result_number)
+        if self._unconfirmed >= CONFIRM_AT_LATEST:
+            self._unconfirmed = 0
+            self._outbox.wake()
+
+    def _print(self, sequence: int, item: int, stream: int, data: bytes) -> None:
+        listener = self._listeners.get(sequence)
+        if listener is not None:
+            listener(Printed.of(self._session, sequence, item, stream, data))
