@@ -1,0 +1,122 @@
+"""A service's tables and the way from older ones to them.
+
+`migrations/` of a service holds Alembic revisions in one line, `0001_first.py`, `0002_more.py`:
+revision "0001", then "0002" with `down_revision = "0001"`. A fresh store is made from the metadata
+and stamped with the newest, without Alembic (its import takes longer than all the rest of the
+start); a test proves that equal to running the migrations. Each service has its own version table,
+so that several can share a PostgreSQL database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from gridloom_services.common.errors import CorruptStoreError, NewerStoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection, MetaData
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a service keeps: its tables as they should be, and its folder of migrations."""
+
+    service: str
+    metadata: MetaData
+    migrations: Path
+
+    @property
+    def version_table(self) -> str:
+        """Where the store says which revision it has."""
+        return f"gridloom_{self.service}_version"
+
+    @property
+    def epoch_table(self) -> str:
+        """Where the store counts the starts of its service."""
+        return f"gridloom_{self.service}_epoch"
+
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions that are known, oldest first."""
+        return tuple(sorted(path.name[:4] for path in self.migrations.glob("[0-9]" * 4 + "_*.py")))
+
+    @property
+    def head(self) -> str:
+        """The newest revision."""
+        return self.revisions()[-1]
+
+
+def prepare(connection: Connection, schema: Schema, where: str) -> None:
+    """Bring the store to the newest revision: made, migrated, or left as it is.
+
+    All or nothing: run within a transaction. NewerStoreError and CorruptStoreError name `where`
+    and what to do; nothing was changed then.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if schema.version_table not in tables:
+        _refuse_foreign(schema, tables, where)
+        schema.metadata.create_all(connection)
+        stamp(connection, schema)
+        return
+    found = connection.execute(text(f"SELECT version_num FROM {schema.version_table}")).scalar()  # noqa: S608
+    if found == schema.head:
+        return
+    if found not in schema.revisions():
+        raise NewerStoreError(
+            f"the {schema.service} store {where} has revision {found}, this version knows those up"
+            f" to {schema.head}: install the newer Gridloom that wrote it, or move the store away"
+            " to begin with an empty one",
+            given=found,
+            allowed=schema.head,
+        )
+    migrate(connection, schema)
+
+
+def stamp(connection: Connection, schema: Schema) -> None:
+    """Say that the store has the newest revision; the table is as Alembic makes it."""
+    name = schema.version_table
+    connection.execute(
+        text(
+            f"CREATE TABLE {name} (version_num VARCHAR(32) NOT NULL,"
+            f" CONSTRAINT {name}_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(text(f"INSERT INTO {name} VALUES (:head)"), {"head": schema.head})  # noqa: S608
+
+
+def migrate(connection: Connection, schema: Schema, to: str = "head") -> None:
+    """Run the migrations that are missing."""
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    folder = str(schema.migrations)
+    script = ScriptDirectory(folder, version_locations=[folder])
+    environment = EnvironmentContext(
+        Config(),
+        script,
+        # What `alembic upgrade` itself calls; there is no public name for it.
+        fn=lambda found, _: script._upgrade_revs(to, found),  # noqa: SLF001
+        destination_rev=to,
+    )
+    with environment:
+        environment.configure(
+            connection=connection,
+            target_metadata=schema.metadata,
+            version_table=schema.version_table,
+            render_as_batch=True,
+        )
+        environment.run_migrations()
+
+
+def _refuse_foreign(schema: Schema, tables: set[str], where: str) -> None:
+    ours = sorted(tables & set(schema.metadata.tables))
+    if ours:
+        raise CorruptStoreError(
+            f"{where} has tables named {', '.join(ours)}, and no {schema.version_table}: it is not"
+            f" a {schema.service} store of Gridloom; name another database, or move it away"
+        )

@@ -1,0 +1,196 @@
+"""The life of a process of ours, whether it runs one service or all of them.
+
+# objects/__main__.py
+from gridloom_services.common import grpc_environment
+
+grpc_environment.prepare()
+
+from gridloom_services.common.serve import run_alone
+...
+sys.exit(run_alone("objects", ObjectsSettings, build))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gridloom_services.common import grpc_environment
+from gridloom_services.common.app import PlatformContext
+from gridloom_services.common.auth import AuthenticatorChain, StaticTokenAuthenticator
+from gridloom_services.common.channels import ServiceChannels
+from gridloom_services.common.errors import PortInUseError, SettingsError, StartError
+from gridloom_services.common.interceptors.chain import CallRules
+from gridloom_services.common.lock import FolderLock
+from gridloom_services.common.logs import configure_logs
+from gridloom_services.common.metrics import NO_METRICS, MetricsServer, PrometheusMetrics
+from gridloom_services.common.server import PlatformServer
+from gridloom_services.common.settings import load_server_settings, load_settings
+from gridloom_services.common.stop import Stop
+from gridloom_services.common.tokens import (
+    GangTokens,
+    ServiceTokens,
+    read_or_create_secret,
+    read_or_create_token,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+    from gridloom_services.common.app import App
+    from gridloom_services.common.metrics import Metrics
+    from gridloom_services.common.settings import ServerSettings
+
+_log = logging.getLogger(__name__)
+
+EXIT_CANNOT_START = 1
+EXIT_WRONG_SETTINGS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One service to run: its word, how it is built, and its settings."""
+
+    name: str
+    build: Callable[[PlatformContext, Any], Awaitable[App]]
+    settings: Any
+
+
+class Platform:
+    """A process that serves: composed, started, stopped in two stages.
+
+        platform = Platform(settings, stop)
+        await platform.start(parts)
+        await stop.requested()
+        await platform.stop()
+
+    After a failed `start`, `stop` cleans up.
+    """
+
+    def __init__(self, settings: ServerSettings, stop: Stop) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._cleanup = contextlib.AsyncExitStack()
+        self.home = settings.home
+        self.token_file = settings.home / "token"
+        self.server: PlatformServer
+        self.metrics_port: int | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it is reached: HOST:PORT."""
+        return self.server.address
+
+    async def start(self, parts: Sequence[Part], *, port: int | None = None) -> None:
+        """Compose the parts and start them; when it returns, all of them answer.
+
+        `port` is taken in place of the settings' one. StartError says why it cannot be.
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        metrics = self._metrics()
+        secret = read_or_create_secret(self.home / "secret")
+        gang_tokens = GangTokens(secret)
+        self.server = PlatformServer(self._rules(secret, gang_tokens, metrics))
+        self.server.bind(self._settings.host, self._settings.port if port is None else port)
+        self._cleanup.push_async_callback(self._end_server)
+        channels = self._channels(secret, parts)
+        self._cleanup.push_async_callback(channels.close)
+        context = PlatformContext(
+            home=self.home,
+            address=self.address,
+            channels=channels,
+            gang_tokens=gang_tokens,
+            stop=self._stop,
+            metrics=metrics,
+        )
+        await self._compose(context, parts)
+        await self.server.start()
+        grpc_environment.release()
+        _log.info("ready", extra={"address": self.address, "pid": os.getpid()})
+
+    async def _compose(self, context: PlatformContext, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self._cleanup.enter_context(FolderLock(context.folder(part.name)))
+            self.server.add(await part.build(context, part.settings))
+
+    async def stop(self) -> None:
+        """End in good order, within the settings' grace; at once when the stop is forced."""
+        await self._cleanup.aclose()
+        _log.info("stopped", extra={"reason": self._stop.reason})
+
+    async def _end_server(self) -> None:
+        await self.server.stop(self._stop, self._settings.grace_s)
+
+    def _rules(self, secret: bytes, gang_tokens: GangTokens, metrics: Metrics) -> CallRules:
+        token = read_or_create_token(self.token_file)
+        chain = (StaticTokenAuthenticator(token), gang_tokens, ServiceTokens(secret))
+        return CallRules(
+            AuthenticatorChain(chain), metrics, default_deadline_s=self._settings.default_deadline_s
+        )
+
+    def _channels(self, secret: bytes, parts: Sequence[Part]) -> ServiceChannels:
+        here = {part.name: self.address for part in parts}
+        name = parts[0].name if len(parts) == 1 else "platform"
+        return ServiceChannels(ServiceTokens(secret).issue(name), self._settings.addresses | here)
+
+    def _metrics(self) -> Metrics:
+        port = self._settings.metrics_port
+        if port is None:
+            return NO_METRICS
+        metrics = PrometheusMetrics()
+        try:
+            server = MetricsServer(metrics.registry, self._settings.host, port)
+        except OSError as error:
+            raise PortInUseError(
+                f"the metrics port {port} cannot be used: {error.strerror}", field="metrics_port"
+            ) from error
+        self.metrics_port = server.port
+        self._cleanup.callback(server.close)
+        return metrics
+
+
+def run_alone(
+    service: str, kind: type[Any], build: Callable[[PlatformContext, Any], Awaitable[App]]
+) -> int:
+    """Run one service as this process, until SIGTERM or SIGINT; the exit code."""
+
+    async def serve(settings: ServerSettings, part: Part) -> None:
+        stop = Stop()
+        stop.on_signals()
+        platform = Platform(settings, stop)
+        try:
+            await platform.start([part])
+            await stop.requested()
+        finally:
+            await platform.stop()
+
+    def main() -> None:
+        settings = load_server_settings(service, os.environ)
+        configure_logs(settings.log_level)
+        own = load_settings(service, kind, os.environ)
+        run_loop(serve(settings, Part(service, build, own)))
+
+    return guarded(main)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` on the loop that all our processes use."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def guarded(main: Callable[[], None]) -> int:
+    """Run `main`; the exit code. What keeps a process from starting is told in one line."""
+    try:
+        main()
+    except StartError as error:
+        sys.stderr.write(f"gridloom: {error.message}\n")
+        return EXIT_WRONG_SETTINGS if isinstance(error, SettingsError) else EXIT_CANNOT_START
+    return 0

@@ -1,0 +1,154 @@
+"""A process's gRPC server, and the life of the services on it: start, ready, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from gridloom_services.common.app import Limits
+from gridloom_services.common.errors import PortInUseError
+from gridloom_services.common.health import Health, LazyReflection
+from gridloom_services.common.interceptors.chain import CallRules, interceptors
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from gridloom_services.common.app import App
+    from gridloom_services.common.stop import Stop
+
+_log = logging.getLogger(__name__)
+
+# How long the services have to let go after the server has ended.
+_LAST_SECONDS = 5.0
+
+
+def server_options(limits: Limits) -> list[tuple[str, int]]:
+    """The channel arguments of every server."""
+    return [
+        # Else a second process could bind the same port silently and take half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", limits.message),
+        ("grpc.max_send_message_length", limits.message),
+        # A client may ask often whether we live: it wants to know soon, and that costs us nothing.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+class PlatformServer:
+    """A gRPC server with health, reflection and our interceptors, and the apps on it.
+
+    `bind`, then `add` each app, then `start`; `stop` in the end, whatever failed before.
+    """
+
+    def __init__(self, rules: CallRules, limits: Limits | None = None) -> None:
+        self.rules = rules
+        self.address = ""
+        self._apps: list[App] = []
+        self._health = Health()
+        self._is_listening = False
+        self._is_serving = False
+        self.grpc = grpc.aio.server(
+            interceptors=interceptors(rules), options=server_options(limits or Limits())
+        )
+
+    def bind(self, host: str, port: int) -> str:
+        """Take the port (0: any free one) and return "HOST:PORT". PortInUseError names it."""
+        try:
+            bound = self.grpc.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise PortInUseError(
+                f"port {port} of {host} cannot be used, most likely because another process listens"
+                " there: choose another, or 0 for any free one",
+                field="port",
+                given=port,
+            ) from error
+        self.address = f"{host}:{bound}"
+        return self.address
+
+    def add(self, app: App) -> None:
+        """Register an app. The order of adding is the order of starting."""
+        app.add_to(self.grpc)
+        self.rules.gang_methods.update(app.gang_methods)
+        self.rules.readiness.expect(set(app.grpc_services))
+        self._apps.append(app)
+
+    @property
+    def apps(self) -> Sequence[App]:
+        """In their order."""
+        return self._apps
+
+    async def start(self) -> None:
+        """Listen, start each app, and say that all are ready, last of all.
+
+        Each app answers as soon as its own start is over, so that later ones can call it.
+        """
+        names = [name for app in self._apps for name in app.grpc_services]
+        self._health.add_to(self.grpc)
+        LazyReflection(names).add_to(self.grpc)
+        await self._health.set(["", *names], is_serving=False)
+        await self.grpc.start()
+        self._is_listening = True
+        for app in self._apps:
+            await app.start()
+            self.rules.readiness.set_ready(set(app.grpc_services))
+            await self._health.set(app.grpc_services, is_serving=True)
+        await self._health.set([""], is_serving=True)
+        self._is_serving = True
+
+    async def stop(self, stop: Stop, grace_s: float) -> None:
+        """End in two stages: first in good order, then, after `grace_s` or when forced, at once.
+
+        Stage one: not ready any more, no new calls, the apps bring their streams to an end, calls
+        under way are waited for. Stage two: they are cancelled. Then the apps let go. It is fine
+        after a `start` that failed.
+        """
+        deadline = asyncio.get_running_loop().time() + grace_s
+        forced = asyncio.ensure_future(_until(stop, deadline))
+        try:
+            if self._is_serving:
+                await _unless(forced, self._drain())
+            if self._is_listening:
+                await _unless(forced, self.grpc.stop(None if forced.done() else grace_s))
+                await self.grpc.stop(None)
+        finally:
+            forced.cancel()
+        for app in reversed(self._apps):
+            await self._stop_app(app)
+
+    async def _drain(self) -> None:
+        await self._health.shut_down()
+        self.rules.readiness.set_none_ready()
+        await asyncio.gather(*(app.drain() for app in self._apps))
+
+    async def _stop_app(self, app: App) -> None:
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                await app.stop()
+        except Exception:  # noqa: BLE001  # one that cannot end must not keep the others from it
+            _log.exception("%s did not stop in good order", app.name)
+
+    def is_idle(self) -> bool:
+        """No app has work, and no program of a user is calling."""
+        return self.rules.activity.open_calls == 0 and all(app.is_idle() for app in self._apps)
+
+
+async def _until(stop: Stop, deadline: float) -> None:
+    """Return when the stop is forced, which the deadline does too."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await stop.forced()
+    except TimeoutError:
+        stop.force("the grace is over")
+
+
+async def _unless(forced: asyncio.Future[None], work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but leave it when `forced` is done."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,180 @@
+"""Settings: read once from the environment into one frozen value; what is unknown is an error.
+
+A service's settings are a frozen dataclass. The field `inline_limit_bytes` of the functions
+service is `GRIDLOOM_FUNCTIONS_INLINE_LIMIT_BYTES`; a field of `ServerSettings` is
+`GRIDLOOM_FUNCTIONS_PORT`, else (for all services at once) `GRIDLOOM_PORT`. Types of fields: str,
+int, float, bool, Path, tuple[str, ...], and any of them `| None`. Bounds: `bounded(5, least=1)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridloom_services.common.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+S = TypeVar("S")
+
+PREFIX = "GRIDLOOM_"
+
+# What the processes of a gang are told has our prefix too, and may be around when a process of a
+# job starts a platform of its own.
+_OF_GANGS = frozenset({"GRIDLOOM_FUNCTIONS_SOCKET"})
+
+_WORDS_OF_TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def bounded(
+    default: Any, *, least: float | None = None, most: float | None = None, choices: Any = None
+) -> Any:
+    """A field with a default and limits, both inclusive."""
+    limits = {"least": least, "most": most, "choices": choices}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What every process of the platform needs to know."""
+
+    home: Path = Path("~/.gridloom")
+    host: str = "127.0.0.1"
+    # 0: any free one.
+    port: int = bounded(0, least=0, most=65535)
+    # None: no metrics; 0: any free port.
+    metrics_port: int | None = bounded(None, least=0, most=65535)
+    log_level: str = bounded("info", choices=("debug", "info", "warning", "error"))
+    # Stage one of a stop lasts this long at most.
+    grace_s: float = bounded(10.0, least=0)
+    # A unary call whose caller gave no deadline has this one.
+    default_deadline_s: float = bounded(60.0, least=0.1)
+    # Where the other services are, when they are not in this process.
+    objects_address: str = ""
+    scheduler_address: str = ""
+    functions_address: str = ""
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Addresses by service, of those that are given."""
+        every = {
+            "objects": self.objects_address,
+            "scheduler": self.scheduler_address,
+            "functions": self.functions_address,
+        }
+        return {service: address for service, address in every.items() if address}
+
+
+def load_settings(
+    service: str,
+    kind: type[S],
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+) -> S:
+    """The service's own settings. `overrides` (of the command line) win; None there means absent.
+
+    SettingsError for an unknown key with the service's prefix, and for a value out of bounds.
+    """
+    prefix = f"{PREFIX}{service.upper()}_"
+    # `GRIDLOOM_OBJECTS_ADDRESS` is no setting of objects, but of those who call it.
+    names = (*_names(kind), *_names(ServerSettings), "address")
+    _refuse_unknown(prefix, environment, names)
+    return _loaded(kind, (prefix,), environment, overrides or {})
+
+
+def load_server_settings(
+    service: str, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> ServerSettings:
+    """The settings that all services share, as they hold for this one."""
+    prefixes = (f"{PREFIX}{service.upper()}_", PREFIX)
+    settings = _loaded(ServerSettings, prefixes, environment, overrides or {})
+    return dataclasses.replace(settings, home=settings.home.expanduser().absolute())
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _refuse_unknown(prefix: str, environment: Mapping[str, str], names: Iterable[str]) -> None:
+    known = [prefix + name.upper() for name in names]
+    for key in environment:
+        if key.startswith(prefix) and key not in known and key not in _OF_GANGS:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+            raise SettingsError(f"unknown setting {key}{hint}", field=key)
+
+
+def _loaded(
+    kind: type[S],
+    prefixes: tuple[str, ...],
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any],
+) -> S:
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        key = _given(field.name, prefixes, environment)
+        if overrides.get(field.name) is not None:
+            values[field.name] = overrides[field.name]
+        elif key is not None:
+            values[field.name] = _parsed(key, environment[key], hints[field.name])
+        _check(key or field.name, values.get(field.name), field.metadata)
+    return kind(**values)
+
+
+def _given(name: str, prefixes: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    """The key under which the environment has this field; the service's own comes first."""
+    keys = (prefix + name.upper() for prefix in prefixes)
+    return next((key for key in keys if key in environment), None)
+
+
+def _parsed(key: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        if text == "":
+            return None
+        kind = next(member for member in typing.get_args(kind) if member is not types.NoneType)
+    parse, expected = _PARSERS[typing.get_origin(kind) or kind]
+    try:
+        return parse(text)
+    except (ValueError, KeyError):
+        raise SettingsError(
+            f'{key} is "{text}"; {expected} is expected', field=key, given=text, allowed=expected
+        ) from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _truth(text: str) -> bool:
+    return _WORDS_OF_TRUTH[text.lower()]
+
+
+_PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "a text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: (_truth, "true or false"),
+    Path: (Path, "a path"),
+    tuple: (_words, "a list with commas"),
+}
+
+
+def _check(key: str, value: Any, limits: Mapping[str, Any]) -> None:
+    if value is None or not limits:
+        return
+    if limits["choices"] is not None and value not in limits["choices"]:
+        allowed = ", ".join(limits["choices"])
+        raise SettingsError(
+            f'{key} is "{value}"; it can be {allowed}', field=key, given=value, allowed=allowed
+        )
+    if limits["least"] is not None and value < limits["least"]:
+        raise SettingsError(f"{key} is {value}; the least is {limits['least']}", field=key)
+    if limits["most"] is not None and value > limits["most"]:
+        raise SettingsError(f"{key} is {value}; the most is {limits['most']}", field=key)

@@ -1,0 +1,186 @@
+"""SQLite underneath a store: one connection, used where it is called, durable at each commit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from gridloom_services.common.errors import CorruptStoreError, StartError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+MIB = 1 << 20
+DEFAULT_WAL_BYTES = 4 * MIB
+
+# A larger store is not read through at each start; `gridloom doctor` does that.
+CHECKED_BYTES = 32 * MIB
+
+_BUSY_TIMEOUT_S = 10
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class SqliteBackend:
+    """One file, one connection, used on the thread that calls."""
+
+    is_inline = True
+
+    def __init__(self, path: Path, wal_bytes: int = DEFAULT_WAL_BYTES) -> None:
+        """Open the file, which is made if it is missing.
+
+        CorruptStoreError if it is damaged, StartError if it cannot be read or written.
+        """
+        self.name = str(path)
+        self._path = path
+        self._wal_bytes = wal_bytes
+        self.engine = _engine(path)
+        try:
+            self._connection = self.engine.connect()
+            _configure(self.raw, wal_bytes)
+            _refuse_damaged(self.raw, path)
+        except (sqlite3.Error, DBAPIError) as error:
+            self.engine.dispose()
+            raise _start_error(error, path) from error
+        except CorruptStoreError:
+            self.engine.dispose()
+            raise
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection, for statements in a hurry within `write` and `read`."""
+        found: Any = self._connection.connection.driver_connection
+        assert isinstance(found, sqlite3.Connection)
+        return found
+
+    def connection(self) -> Connection:
+        """The one connection."""
+        return self._connection
+
+    def warm(self) -> None:
+        """Once, before the first commits that are waited for."""
+        grow_wal(self._path, self._wal_bytes)
+
+    def close(self) -> None:
+        """Close it; the write-ahead log is folded into the file."""
+        self._connection.close()
+        self.engine.dispose()
+
+    def command(self, sql: str) -> None:
+        """By the driver: a savepoint around each of many small works must cost little."""
+        self.raw.execute(sql).close()
+
+    def has_transaction(self) -> bool:
+        """Whether one is open. SQLite ends it by itself after some errors."""
+        return self.raw.in_transaction
+
+    def is_full(self, error: BaseException | None) -> bool:
+        """The disk (or the file, where it is limited) is full."""
+        return _code(error) == sqlite3.SQLITE_FULL
+
+    def is_damaged(self, error: BaseException | None) -> bool:
+        """The file is no sound database."""
+        return _code(error) in _DAMAGED
+
+    def is_lost(self, error: BaseException | None) -> bool:
+        """There is no server that could be gone."""
+        del error
+        return False
+
+
+def grow_wal(path: Path, wal_bytes: int) -> None:
+    """Give the write-ahead log its full length once, so that commits overwrite and never extend.
+
+    An overwriting fsync costs half of an extending one. Zeros behind the last frame are to SQLite
+    what the frames of an earlier round are: no valid frame. Nothing may be written meanwhile.
+    """
+    log = path.with_name(path.name + "-wal")
+    try:
+        length = log.stat().st_size
+    except FileNotFoundError:
+        return
+    missing = wal_bytes + MIB - length
+    if missing <= 0:
+        return
+    with log.open("r+b") as file:
+        file.seek(length)
+        for start in range(0, missing, MIB):
+            file.write(bytes(min(MIB, missing - start)))
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def integrity_problems(path: Path) -> list[str]:
+    """What a full check of the file finds; empty if it is sound. Works beside a running service."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.Error as error:
+        return [str(error)]
+    return [] if found == ["ok"] else found
+
+
+def _code(error: BaseException | None) -> int:
+    """The primary error code; the extended one has it in its low byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=StaticPool,
+        # Transactions begin and end where we say so, not where the driver guesses.
+        connect_args={
+            "check_same_thread": False,
+            "isolation_level": None,
+            "timeout": _BUSY_TIMEOUT_S,
+            "cached_statements": 512,
+        },
+    )
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _configure(connection: sqlite3.Connection, wal_bytes: int) -> None:
+    pages = wal_bytes // 4096
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"wal_autocheckpoint = {pages}",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size > CHECKED_BYTES:
+        return
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(path, str(found))
+
+
+def _start_error(error: Exception, path: Path) -> StartError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if _code(cause) in _DAMAGED:
+        return _damaged(path, str(cause))
+    return StartError(f"the store {path} cannot be opened: {cause}")
+
+
+def _damaged(path: Path, found: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"the store {path} is damaged ({found}): put a backup in its place, or move it away"
+        f" (mv {path} {path}.damaged) to begin with an empty one"
+    )

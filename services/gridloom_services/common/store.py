@@ -1,0 +1,387 @@
+"""Where a service's rows live: the same code on SQLite (embedded) and PostgreSQL (served).
+
+    database = await Database.open(url, SCHEMA)
+    job = await database.read(lambda connection: find(connection, job_id))
+    await database.write(lambda connection: connection.execute(insert(jobs).values(...)))
+    commits = GroupCommit(database)
+    job = await commits.submit(lambda connection: accept(connection, spec))
+
+A function that is given to `read`, `write` or `submit` takes a SQLAlchemy connection, runs in one
+transaction and must be quick: on SQLite it runs on the event loop, without a thread in between (a
+hand-over costs more than the statement), on PostgreSQL in the store's one thread. So it must not
+touch what the loop owns. When `write` or `submit` returns, its changes are on disk.
+
+A commit that fails ends the process: nobody knows what is on disk then, and a restart finds out. A
+full disk is the exception: StorageFullError, nothing was changed, and the store goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from gridloom_services.common import schema as schemas
+from gridloom_services.common.errors import StartError, StorageFullError, UnavailableError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from gridloom_services.common.schema import Schema
+
+    Batch = list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]]
+
+T = TypeVar("T")
+
+EXIT_STORE_FAILED = 74
+
+_log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """What the two databases do differently."""
+
+    is_inline: bool
+    name: str
+    engine: Engine
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection, where it is SQLite's."""
+        ...
+
+    def connection(self) -> Connection:
+        """The one connection."""
+        ...
+
+    def warm(self) -> None:
+        """Once, before the first commits that are waited for."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    def command(self, sql: str) -> None:
+        """Run a statement without parameters or rows within the transaction."""
+        ...
+
+    def has_transaction(self) -> bool:
+        """Whether the transaction that was begun is still open after an error."""
+        ...
+
+    def is_full(self, error: BaseException | None) -> bool:
+        """The disk is full."""
+        ...
+
+    def is_damaged(self, error: BaseException | None) -> bool:
+        """The file is no sound database."""
+        ...
+
+    def is_lost(self, error: BaseException | None) -> bool:
+        """The server is gone."""
+        ...
+
+
+def end_process(reason: str) -> NoReturn:
+    """End now, without cleaning up: what is in memory may not be on disk."""
+    _log.critical("the store failed; ending", extra={"reason": reason})
+    logging.shutdown()
+    os._exit(EXIT_STORE_FAILED)
+
+
+class Database:
+    """One service's store. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        schema: Schema,
+        on_failure: Callable[[str], NoReturn] = end_process,
+    ) -> None:
+        """For `open`."""
+        self._backend = backend
+        self._schema = schema
+        self._on_failure = on_failure
+        self._thread = None if backend.is_inline else ThreadPoolExecutor(1, f"{schema.service}-db")
+
+    @classmethod
+    async def open(cls, url: str, schema: Schema, *, wal_bytes: int | None = None) -> Database:
+        """Open, make or migrate the store.
+
+        StartError (NewerStoreError, CorruptStoreError) where that cannot be; nothing was changed
+        then. `wal_bytes` is the length of SQLite's write-ahead log between checkpoints.
+        """
+        backend = _backend(url, wal_bytes)
+        database = cls(backend, schema)
+        try:
+            await database.write(lambda c: schemas.prepare(c, schema, backend.name))
+            await database._run(backend.warm)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @property
+    def name(self) -> str:
+        """The file, or the URL without its password."""
+        return self._backend.name
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine, for its events and its dialect."""
+        return self._backend.engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """It is a file, and functions run on the loop."""
+        return self._backend.is_inline
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """SQLite's own connection, for hot statements *within* a function given to `write`.
+
+        TypeError on PostgreSQL.
+        """
+        return self._backend.raw
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction; its result once that is on disk.
+
+        What `work` raises is raised, and nothing of it remains. On SQLite this never waits.
+        """
+        return await self._run(self.transact, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on the committed state."""
+        return await self._run(self.transact, work)
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """`write` without a loop: on SQLite only, for whoever composes commits by hand."""
+        connection = self._connection()
+        transaction = connection.begin()
+        try:
+            result = work(connection)
+        except BaseException as error:
+            self._undo(connection)
+            self._raise_known(error)
+            raise
+        self._commit(connection, transaction.commit)
+        return result
+
+    async def write_each(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+        """Run all in one transaction, each undone alone if it fails; one fsync.
+
+        When it returns, what succeeded is on disk. StorageFullError and UnavailableError are for
+        all of them.
+        """
+        return await self._run(self.transact_each, works)
+
+    def transact_each(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+        """`write_each` without a loop, on SQLite only."""
+        if len(works) == 1:
+            return [self._alone(works[0])]
+        return self.transact(lambda connection: [self._shielded(connection, w) for w in works])
+
+    async def next_epoch(self) -> int:
+        """1 at the first start of the service on this store, one more at each: durable."""
+        return await self.write(self._next_epoch)
+
+    async def close(self) -> None:
+        """Close the store. Nothing may be under way."""
+        await self._run(self._backend.close)
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    # ---- within the transaction
+
+    def _alone(self, work: Callable[[Connection], Any]) -> Outcome:
+        try:
+            return Outcome(value=self.transact(work))
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever submitted the work
+            return Outcome(error=error)
+
+    def _shielded(self, connection: Connection, work: Callable[[Connection], Any]) -> Outcome:
+        self._backend.command("SAVEPOINT gridloom")
+        try:
+            outcome = Outcome(value=work(connection))
+        except Exception as error:
+            if not self._backend.has_transaction() or self._is_for_all(error):
+                raise
+            self._backend.command("ROLLBACK TO SAVEPOINT gridloom")
+            outcome = Outcome(error=error)
+        self._backend.command("RELEASE SAVEPOINT gridloom")
+        return outcome
+
+    def _next_epoch(self, connection: Connection) -> int:
+        name = self._schema.epoch_table
+        connection.execute(text(f"CREATE TABLE IF NOT EXISTS {name} (epoch BIGINT NOT NULL)"))
+        if not connection.execute(text(f"UPDATE {name} SET epoch = epoch + 1")).rowcount:  # noqa: S608
+            connection.execute(text(f"INSERT INTO {name} VALUES (1)"))  # noqa: S608
+        return int(connection.execute(text(f"SELECT epoch FROM {name}")).scalar_one())  # noqa: S608
+
+    # ---- around it
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            return work(*arguments)
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        # A caller that is cancelled leaves; the transaction goes on to its end.
+        return await asyncio.shield(running)
+
+    def _connection(self) -> Connection:
+        try:
+            return self._backend.connection()
+        except DBAPIError as error:
+            self._raise_known(error)
+            raise
+
+    def _commit(self, connection: Connection, commit: Callable[[], None]) -> None:
+        try:
+            commit()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the outcome is not known
+            if not self._backend.is_full(_cause(error)):
+                self._on_failure(f"commit to {self.name}: {error}")
+            self._undo(connection)
+            self._raise_known(error)
+
+    def _undo(self, connection: Connection) -> None:
+        """Roll back, whatever is left of the transaction."""
+        try:
+            transaction = connection.get_transaction()
+            if transaction is not None:
+                transaction.rollback()
+        except DBAPIError as error:
+            if not self._backend.is_lost(_cause(error)):
+                self._on_failure(f"rollback of {self.name}: {error}")
+
+    def _is_for_all(self, error: BaseException) -> bool:
+        cause = _cause(error)
+        backend = self._backend
+        return backend.is_full(cause) or backend.is_lost(cause) or backend.is_damaged(cause)
+
+    def _raise_known(self, error: BaseException) -> None:
+        """Raise in our words what has a name; return if it has none."""
+        cause = _cause(error)
+        if self._backend.is_full(cause):
+            raise StorageFullError(
+                f"the disk under {self.name} is full; nothing was accepted"
+            ) from error
+        if self._backend.is_lost(cause):
+            raise UnavailableError(f"the database {self.name} does not answer") from error
+        if self._backend.is_damaged(cause):
+            self._on_failure(f"{self.name} is damaged: {cause}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one of several functions in a transaction came to."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class GroupCommit:
+    """Everything that is submitted in one pass of the loop shares a transaction and an fsync.
+
+    While PostgreSQL's thread commits, what is submitted gathers for the next transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: Batch = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._is_scheduled = False
+
+    def submit(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Run `work` with the next commit. The future is done when its changes are on disk.
+
+        What `work` raises is the future's exception; the rest of the group is not concerned.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((work, future))
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_soon(self._flush)
+        return future
+
+    async def join(self) -> None:
+        """Return when everything that was submitted is done."""
+        while self._waiting or self._flusher is not None:
+            if self._flusher is not None:
+                await asyncio.wait([self._flusher])
+            else:
+                await asyncio.sleep(0)
+
+    def _flush(self) -> None:
+        if not self._database.is_sqlite:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush_in_thread())
+            return
+        self._is_scheduled = False
+        batch = self._taken()
+        try:
+            outcomes = self._database.transact_each([work for work, _ in batch])
+        except Exception as error:  # noqa: BLE001  # it is the answer to each of them
+            outcomes = [Outcome(error=error)] * len(batch)
+        _answer(batch, outcomes)
+
+    async def _flush_in_thread(self) -> None:
+        """Until nothing waits; `submit` leaves what comes meanwhile to this task."""
+        while batch := self._taken():
+            try:
+                outcomes = await self._database.write_each([work for work, _ in batch])
+            except Exception as error:  # noqa: BLE001  # it is the answer to each of them
+                outcomes = [Outcome(error=error)] * len(batch)
+            _answer(batch, outcomes)
+        self._is_scheduled, self._flusher = False, None
+
+    def _taken(self) -> Batch:
+        """What waits, without those whose caller has gone: nobody was promised anything."""
+        batch = [(work, future) for work, future in self._waiting if not future.done()]
+        self._waiting.clear()
+        return batch
+
+
+def _answer(batch: Batch, outcomes: Sequence[Outcome]) -> None:
+    for (_, future), outcome in zip(batch, outcomes, strict=True):
+        if future.done():
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The driver's own error."""
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _backend(url: str, wal_bytes: int | None) -> Backend:
+    """The backend of a URL; its module is imported when chosen."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        from gridloom_services.common.sqlite import DEFAULT_WAL_BYTES, SqliteBackend
+
+        return SqliteBackend(Path(parsed.database or ""), wal_bytes or DEFAULT_WAL_BYTES)
+    if parsed.get_backend_name() == "postgresql":
+        from gridloom_services.common.postgresql import PostgresBackend
+
+        return PostgresBackend(parsed)
+    raise StartError(
+        f"{parsed.get_backend_name()} is not a database for Gridloom",
+        field="database_url",
+        given=parsed.get_backend_name(),
+        allowed="sqlite, postgresql",
+    )
