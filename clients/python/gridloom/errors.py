@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class GridloomError(Exception):
     """Above every error of Gridloom. `details` holds what its kind adds; it survives pickling."""
 
-    def __init__(self, message: str = "", **details: object) -> None:
+    def __init__(self, message: str = "", /, **details: object) -> None:
         super().__init__(message)
         self.message = message
         self.details = {name: value for name, value in details.items() if value is not None}
@@ -49,6 +49,7 @@ class InvalidRequestError(GridloomError, ValueError):
     def __init__(
         self,
         message: str = "",
+        /,
         *,
         field: str | None = None,
         given: str | None = None,

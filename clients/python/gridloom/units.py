@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import SupportsFloat, TypeAlias
 
 from gridloom.errors import InvalidRequestError
 
@@ -147,14 +147,13 @@ def _parsed_duration(given: str, field: str) -> float:
 
 
 def _number(given: object, field: str) -> float | int:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        try:
-            return float(given.__float__())  # type: ignore[attr-defined]  # numpy's numbers, Decimal
-        except AttributeError:
-            raise _refusal(field, given, "a number") from None
-    if not math.isfinite(given):
+    # numpy's numbers, fractions and decimals are numbers, too; text and truth values are not.
+    if isinstance(given, bool | str) or not isinstance(given, SupportsFloat):
+        raise _refusal(field, given, "a number")
+    number = given if isinstance(given, int) else float(given)
+    if not math.isfinite(number):
         raise _refusal(field, given, "a finite number")
-    return given
+    return number
 
 
 def _refusal(field: str, given: object, allowed: str) -> InvalidRequestError:
