@@ -1,0 +1,1 @@
+"""The functions service: Python calls and maps on warm worker pools."""

@@ -1,0 +1,85 @@
+"""What the service itself answers in place of a value, each with the sentence that users read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridloom_services.functions.call import Failure, Status, call_id
+
+if TYPE_CHECKING:
+    from gridloom_services.functions.call import Attempts
+
+_ERRORS = "gridloom.errors."
+
+Details = tuple[tuple[str, str], ...]
+
+
+def cancelled() -> Failure:
+    """Somebody cancelled it before it had a result."""
+    return Failure(Status.CANCELLED, _ERRORS + "CancelledError", "the call was cancelled")
+
+
+def pool_closed(pool: str) -> Failure:
+    """Its pool was closed while it waited."""
+    return Failure(
+        Status.CANCELLED, _ERRORS + "CancelledError", f"the call was cancelled: {pool} was closed"
+    )
+
+
+def pool_broken(pool: str, reason: str) -> Failure:
+    """Its pool cannot have workers."""
+    message = f"{pool} cannot start its workers: {reason}"
+    return Failure(Status.REFUSED, _ERRORS + "ConflictError", message)
+
+
+def worker_died(attempts: Attempts, details: Details) -> Failure:
+    """The process it was in ended, more often than it may."""
+    known = dict(details)
+    message = f"the worker process died in this call{_cause(known)}"
+    if attempts.deaths > 1:
+        message += f", as {attempts.deaths - 1} more had before"
+    return Failure(Status.WORKER_DIED, _ERRORS + "WorkerDiedError", message, details)
+
+
+def begun_once(session: str, sequence: int) -> Failure:
+    """It was declared at-most-once and had begun when the platform stopped."""
+    message = (
+        f"{call_id(session, sequence)} had begun when the platform stopped; declared at-most-once,"
+        " it is not run again, and whether it completed is not known"
+    )
+    return Failure(Status.WORKER_DIED, _ERRORS + "WorkerDiedError", message)
+
+
+def out_of_memory(details: Details) -> Failure:
+    """The worker was killed because of its memory."""
+    known = dict(details)
+    peak = int(known.get("peak_bytes", "0"))
+    message = "the worker process ran out of memory in this call"
+    if peak:
+        message += f" (it had {peak / (1 << 20):,.0f} MiB)"
+    return Failure(Status.OUT_OF_MEMORY, _ERRORS + "OutOfMemoryError", message, details)
+
+
+def timed_out(timeout_ms: int, details: Details) -> Failure:
+    """The worker was killed because the item ran past its time-out."""
+    message = f"the call ran longer than its timeout of {timeout_ms / 1000:g} s"
+    return Failure(Status.TIMEOUT, _ERRORS + "TimeLimitError", message, details)
+
+
+def unknown_dependency(upstream: str) -> Failure:
+    """It waits for a call that does not exist, or whose result has gone."""
+    message = f"it waits for {upstream}, which does not exist, or whose result is no longer kept"
+    return Failure(Status.REFUSED, _ERRORS + "NotFoundError", message)
+
+
+def refused(error: str, message: str, **details: str) -> Failure:
+    """It could not be accepted."""
+    return Failure(Status.REFUSED, _ERRORS + error, message, tuple(details.items()))
+
+
+def _cause(details: dict[str, str]) -> str:
+    if details.get("signal", "0") != "0":
+        return f" (killed by signal {details['signal']})"
+    if "exit_code" in details:
+        return f" (it exited with code {details['exit_code']})"
+    return ""
