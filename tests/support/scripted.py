@@ -127,8 +127,9 @@ class ScriptedPlatform:
         for message in turn:
             if message is None:
                 # The stream stays open until the test or the client has had enough.
-                context.add_callback(self.released.set)
-                self.released.wait()
+                if context.add_callback(self.released.set):
+                    self.released.wait()
+                self.released.set()
                 return
             yield message
 
