@@ -474,6 +474,7 @@ class OpenSessionResponse(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     WINDOW_CALLS_FIELD_NUMBER: _builtins.int
     MISSING_FUNCTIONS_FIELD_NUMBER: _builtins.int
+    ESTIMATES_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
     """Every call up to this sequence number is on disk."""
     result_number: _builtins.int
@@ -490,6 +491,10 @@ class OpenSessionResponse(_message.Message):
     def missing_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Functions (by digest) whose code the service does not have (any more): send them again."""
 
+    @_builtins.property
+    def estimates(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpecEstimate]:
+        """What has been measured lately: the size of a map's chunks follows it."""
+
     def __init__(
         self,
         *,
@@ -500,14 +505,38 @@ class OpenSessionResponse(_message.Message):
         outputs: _abc.Iterable[_call_pb2.Output] | None = ...,
         window_calls: _builtins.int = ...,
         missing_functions: _abc.Iterable[_builtins.bytes] | None = ...,
+        estimates: _abc.Iterable[Global___SpecEstimate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "missing_functions", b"missing_functions", "outputs", b"outputs", "result_number", b"result_number", "results", b"results", "welcome", b"welcome", "window_calls", b"window_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "estimates", b"estimates", "missing_functions", b"missing_functions", "outputs", b"outputs", "result_number", b"result_number", "results", b"results", "welcome", b"welcome", "window_calls", b"window_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OpenSessionResponse: _TypeAlias = OpenSessionResponse  # noqa: Y015
+
+@_typing.final
+class SpecEstimate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    ITEM_US_FIELD_NUMBER: _builtins.int
+    spec: _builtins.int
+    item_us: _builtins.float
+    """Time in user code that one item of the spec's calls takes; a moving mean."""
+    def __init__(
+        self,
+        *,
+        spec: _builtins.int = ...,
+        item_us: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_us", b"item_us", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpecEstimate: _TypeAlias = SpecEstimate  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
