@@ -55,6 +55,7 @@ class Objects(Protocol):
 
 class _Seen(threading.local):
     pending = False
+    in_arguments = False
 
 
 _seen = _Seen()
@@ -63,16 +64,26 @@ _seen = _Seen()
 class Pending:
     """Base of objects that stand for another call's result.
 
-    Among a call's arguments such an object becomes a dependency. Pickled elsewhere it is what its
-    class's `__reduce__` makes of it.
+    Among a call's arguments such an object becomes a dependency, unless its result is here already.
+    Then, and pickled elsewhere, it is what its class's `__reduce__` makes of it.
     """
 
     __slots__ = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the result is here: it is what is to travel then."""
+        return False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle by `__reduce__`, and leave a note for an encoder that may be at work."""
         _seen.pending = True
         return self.__reduce__()
+
+
+def in_arguments() -> bool:
+    """Whether this thread is pickling arguments that hold results: settled ones go by value."""
+    return _seen.in_arguments
 
 
 class Encoded(NamedTuple):
@@ -287,7 +298,7 @@ class _Dependencies:
 
     def persistent_id(self, value: Any) -> tuple[str, int] | None:
         """What stands in the pickle in the value's place, or None: the value itself."""
-        if not isinstance(value, Pending):
+        if not isinstance(value, Pending) or value.settled:
             return None
         number, _ = self.found.setdefault(id(value), (len(self.found), value))
         return _DEPENDENCY, number
@@ -328,7 +339,11 @@ def _pickle_by_value(value: Any, *, whole: bool) -> Pickled:
 def _pickle_with_dependencies(value: Any, pickler: type[pickle.Pickler]) -> Pickled | None:
     file, buffers, dependencies = io.BytesIO(), _Buffers(), _Dependencies()
     kind = type("Pickler", (pickler,), {"persistent_id": dependencies.persistent_id})
-    kind(file, PROTOCOL, buffer_callback=buffers.take).dump(value)
+    _seen.in_arguments = True
+    try:
+        kind(file, PROTOCOL, buffer_callback=buffers.take).dump(value)
+    finally:
+        _seen.in_arguments = False
     body = file.getvalue()
     if pickler is pickle.Pickler and _MAIN in body:
         return None
