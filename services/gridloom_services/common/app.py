@@ -4,10 +4,11 @@ A service `X` has `X/settings.py` with a frozen dataclass `XSettings`, and `X/ap
 
     async def build(context: PlatformContext, settings: XSettings) -> App
 
-which makes the parts, opens nothing slow and calls nobody. Then, in this order: `add_to` (before
-the server listens to calls), `start` (stores are opened, gangs adopted; calls to this service are
-refused as unavailable until it returns; calls to services earlier in the order are answered),
-calls, `drain`, `stop`. The order is objects, scheduler, functions.
+which opens the store and makes the parts; it calls no other service, and leaves nothing open where
+it fails. Then, in this order: `add_to` (before the server listens), `start` (gangs are adopted,
+background work begins; calls to this service are refused as unavailable until it returns, those to
+services earlier in the order are answered), calls, `drain`, `stop`. The order is objects,
+scheduler, functions.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ class App(Protocol):
         ...
 
     async def start(self) -> None:
-        """Open stores, adopt what runs. When it returns, the service answers. StartError if not."""
+        """Adopt what runs, begin background work. When it returns, the service answers.
+
+        StartError where it cannot.
+        """
         ...
 
     async def drain(self) -> None:

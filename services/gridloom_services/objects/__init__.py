@@ -1,0 +1,1 @@
+"""Payloads, results and files by the digest of their content."""

@@ -1,0 +1,126 @@
+"""The tables of objects and of who holds them, and what is asked of them.
+
+An object exists when its row is there; the row comes after the content is durable and goes before
+the content is removed. Every function runs within a transaction of the store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    exists,
+    select,
+    update,
+)
+
+from gridloom_services.common.schema import Schema
+from gridloom_services.common.sql import insert_or
+from gridloom_services.objects.ref import ObjectRef
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from sqlalchemy import Connection
+
+_DIGEST_LENGTH = 71
+# How many names one statement takes; PostgreSQL and SQLite allow some 32,000.
+_SLICE = 1000
+
+metadata = MetaData()
+
+# `used_s` is when somebody last put, read or asked for it, to within `Objects`' granularity.
+objects = Table(
+    "objects",
+    metadata,
+    Column("digest", String(_DIGEST_LENGTH), primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_s", BigInteger, nullable=False),
+    Column("used_s", BigInteger, nullable=False),
+    Index("objects_used", "used_s"),
+)
+
+object_holds = Table(
+    "object_holds",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("digest", String(_DIGEST_LENGTH), primary_key=True),
+    # Whether anybody holds this object.
+    Index("object_holds_digest", "digest"),
+)
+
+SCHEMA = Schema("objects", metadata, Path(__file__).parent / "migrations")
+
+
+def find(connection: Connection, digests: Collection[str]) -> dict[str, ObjectRef]:
+    """Those of them that exist."""
+    found: dict[str, ObjectRef] = {}
+    for part in _slices(digests):
+        query = select(objects.c.digest, objects.c.size_bytes).where(objects.c.digest.in_(part))
+        found.update((row.digest, ObjectRef(*row)) for row in connection.execute(query))
+    return found
+
+
+def add(connection: Connection, ref: ObjectRef, now_s: int) -> None:
+    """It exists from now on; if it did before, it was used now."""
+    row = {"digest": ref.digest, "size_bytes": ref.size_bytes, "created_s": now_s, "used_s": now_s}
+    statement = insert_or(connection, objects).values(row)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["digest"], set_={"used_s": now_s})
+    )
+
+
+def touch(connection: Connection, digests: Collection[str], now_s: int, before_s: int) -> None:
+    """They are used now. Rows used at `before_s` or later are left as they are."""
+    for part in _slices(digests):
+        connection.execute(
+            update(objects)
+            .where(objects.c.digest.in_(part), objects.c.used_s < before_s)
+            .values(used_s=now_s)
+        )
+
+
+def forget(connection: Connection, digests: Collection[str]) -> None:
+    """They do not exist any more. Who held them holds nothing."""
+    for part in _slices(digests):
+        connection.execute(delete(objects).where(objects.c.digest.in_(part)))
+        connection.execute(delete(object_holds).where(object_holds.c.digest.in_(part)))
+
+
+def hold(connection: Connection, holder: str, digests: Collection[str]) -> list[str]:
+    """Hold those that exist; the others, in the order given."""
+    there = find(connection, digests)
+    rows = [{"holder": holder, "digest": digest} for digest in there]
+    if rows:
+        connection.execute(insert_or(connection, object_holds).on_conflict_do_nothing(), rows)
+    return [digest for digest in dict.fromkeys(digests) if digest not in there]
+
+
+def release(connection: Connection, holder: str, now_s: int) -> None:
+    """Let go of everything that the holder has. Its age counts from now."""
+    held = select(object_holds.c.digest).where(object_holds.c.holder == holder)
+    connection.execute(update(objects).where(objects.c.digest.in_(held)).values(used_s=now_s))
+    connection.execute(delete(object_holds).where(object_holds.c.holder == holder))
+
+
+def expire(connection: Connection, before_s: int, limit: int) -> list[str]:
+    """Remove up to `limit` rows that nobody holds and nobody has used since; their digests."""
+    is_held = exists().where(object_holds.c.digest == objects.c.digest)
+    query = select(objects.c.digest).where(objects.c.used_s < before_s, ~is_held).limit(limit)
+    digests = list(connection.execute(query).scalars())
+    forget(connection, digests)
+    return digests
+
+
+def _slices(digests: Iterable[str]) -> Iterable[list[str]]:
+    every = list(dict.fromkeys(digests))
+    return (every[start : start + _SLICE] for start in range(0, len(every), _SLICE))

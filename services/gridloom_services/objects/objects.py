@@ -1,0 +1,291 @@
+"""Objects: put once, read by anyone who knows the digest, gone when nobody holds or uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridloom_services.common.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+    StorageFullError,
+)
+from gridloom_services.common.store import GroupCommit
+from gridloom_services.objects import catalogue
+from gridloom_services.objects.locks import KeyedLocks
+from gridloom_services.objects.upload import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from gridloom_services.common.store import Database
+    from gridloom_services.objects.ref import ObjectRef
+    from gridloom_services.objects.store.base import ContentStore, Draft, Reader
+
+T = TypeVar("T")
+
+_THREADS = 4
+_EXPIRED_AT_ONCE = 500
+_SCANNED_AT_ONCE = 1000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How large, and for how long."""
+
+    max_object_bytes: int
+    retention_s: float
+    reserve_bytes: int
+    chunk_bytes: int = 1 << 20
+
+    @property
+    def granularity_s(self) -> int:
+        """A use is written down when the last one is at least this long ago."""
+        return int(self.retention_s / 10)
+
+
+class Objects:
+    """All objects of a platform: their rows in `database`, their bytes in `contents`."""
+
+    def __init__(
+        self,
+        database: Database,
+        contents: ContentStore,
+        policy: Policy,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._commits = GroupCommit(database)
+        self._contents = contents
+        self._policy = policy
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(_THREADS, "objects")
+        # Held while a content gets its row, or is removed: never both at once.
+        self._locks = KeyedLocks()
+        self._unfinished: set[asyncio.Future[Any]] = set()
+
+    async def close(self) -> None:
+        """Wait for what is under way in threads and commits."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished)
+        await self._commits.join()
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+
+    # ---- in
+
+    async def put(self, ref: ObjectRef, chunks: AsyncIterator[bytes], holder: str = "") -> bool:
+        """Store an object, held by `holder` if one is named; durable when this returns.
+
+        True if it was there: then `chunks` need not be read. InvalidRequestError where the content
+        is not as `ref` says, PayloadTooLargeError, StorageFullError: then nothing is kept.
+        """
+        if await self._adopt(ref, holder):
+            return True
+        self._check_size(ref)
+        draft = await self._in_thread(self._new_draft, ref)
+        try:
+            await Upload(ref, draft, self._threads, self._policy.chunk_bytes).receive(chunks)
+            # From here on it is finished, whether the client still waits or not.
+            await self._finished(self._settle(ref, draft, holder))
+        finally:
+            await self._finished(self._in_thread(draft.discard))
+        return False
+
+    async def _adopt(self, ref: ObjectRef, holder: str) -> bool:
+        """Use what is there already, if it is whole."""
+        found = await self._database.read(partial(catalogue.find, digests=[ref.digest]))
+        if ref.digest not in found:
+            return False
+        if found[ref.digest].size_bytes != ref.size_bytes:
+            raise InvalidRequestError(
+                f"{ref.digest} has {found[ref.digest].size_bytes} bytes, not {ref.size_bytes}",
+                field="object.size_bytes",
+                given=ref.size_bytes,
+                allowed=found[ref.digest].size_bytes,
+            )
+        async with self._locks.holding(ref.digest):
+            if await self._in_thread(self._contents.size, ref.digest) != ref.size_bytes:
+                return False
+            return not await self.hold(holder, [ref.digest])
+
+    async def _settle(self, ref: ObjectRef, draft: Draft, holder: str) -> None:
+        """Give the content its name, then its row."""
+        async with self._locks.holding(ref.digest):
+            await self._in_thread(draft.commit, ref.digest)
+            try:
+                await self._commits.submit(partial(self._add, ref, holder))
+            except StorageFullError:
+                await self._remove_without_row(ref.digest)
+                raise
+
+    def _add(self, ref: ObjectRef, holder: str, connection: Connection) -> None:
+        catalogue.add(connection, ref, int(self._clock()))
+        if holder:
+            catalogue.hold(connection, holder, [ref.digest])
+
+    def _check_size(self, ref: ObjectRef) -> None:
+        limit = self._policy.max_object_bytes
+        if ref.size_bytes > limit:
+            raise PayloadTooLargeError(
+                f"an object of {ref.size_bytes} bytes is over the limit of {limit}",
+                field="object.size_bytes",
+                given=ref.size_bytes,
+                allowed=f"at most {limit} bytes",
+            )
+
+    def _new_draft(self, ref: ObjectRef) -> Draft:
+        free = self._contents.free_bytes()
+        if free is not None and free < ref.size_bytes + self._policy.reserve_bytes:
+            raise StorageFullError(
+                f"no room for an object of {ref.size_bytes} bytes: {free} are free, of which"
+                f" {self._policy.reserve_bytes} are kept for the platform itself",
+                free=free,
+                asked=ref.size_bytes,
+            )
+        return self._contents.draft()
+
+    # ---- out
+
+    async def find(self, digests: Sequence[str]) -> list[ObjectRef | None]:
+        """Each of them, or None; what exists counts as used now."""
+        now = int(self._clock())
+
+        def look(connection: Connection) -> dict[str, ObjectRef]:
+            found = catalogue.find(connection, digests)
+            catalogue.touch(connection, list(found), now, now - self._policy.granularity_s)
+            return found
+
+        found = await self._commits.submit(look)
+        return [found.get(digest) for digest in digests]
+
+    @asynccontextmanager
+    async def reading(
+        self, digest: str, offset: int = 0, length: int = 0
+    ) -> AsyncIterator[tuple[ObjectRef, AsyncIterator[bytes]]]:
+        """An object and its bytes from `offset` on, `length` of them or (0) all.
+
+        NotFoundError if it does not exist, InvalidRequestError for a range beyond its end.
+        """
+        (ref,) = await self.find([digest])
+        if ref is None:
+            raise NotFoundError(f"there is no object {digest}", field="digest", given=digest)
+        if not 0 <= offset <= ref.size_bytes or length < 0:
+            raise InvalidRequestError(
+                f"{digest} has {ref.size_bytes} bytes; none at {offset}",
+                field="offset",
+                given=offset,
+                allowed=f"0 to {ref.size_bytes}",
+            )
+        reader = await self._opened(ref)
+        end = min(ref.size_bytes, offset + length) if length else ref.size_bytes
+        try:
+            async with aclosing(self._chunks(reader, offset, end)) as chunks:
+                yield ref, chunks
+        finally:
+            await self._finished(self._in_thread(reader.close))
+
+    async def _opened(self, ref: ObjectRef) -> Reader:
+        try:
+            return await self._in_thread(self._contents.reader, ref.digest)
+        except FileNotFoundError:
+            # Somebody has removed the bytes behind our back: it can be put again.
+            _log.exception("content is gone", extra={"digest": ref.digest})
+            await self._commits.submit(partial(catalogue.forget, digests=[ref.digest]))
+            raise NotFoundError(
+                f"the content of {ref.digest} is gone from the store", field="digest"
+            ) from None
+
+    async def _chunks(self, reader: Reader, start: int, end: int) -> AsyncGenerator[bytes]:
+        """Read one chunk ahead of the one that is being sent."""
+        ahead = self._read(reader, start, end)
+        try:
+            while start < end:
+                chunk = await ahead
+                if not chunk:
+                    raise OSError("the content is shorter than its row says")
+                start += len(chunk)
+                ahead = self._read(reader, start, end)
+                yield chunk
+        finally:
+            # The reader must not be closed under a thread that reads.
+            await asyncio.wait([ahead])
+
+    def _read(self, reader: Reader, start: int, end: int) -> asyncio.Future[bytes]:
+        return self._in_thread(reader.read, start, min(self._policy.chunk_bytes, end - start))
+
+    # ---- for how long
+
+    async def hold(self, holder: str, digests: Sequence[str]) -> list[str]:
+        """Keep them until `release(holder)`; those that do not exist. No holder: used now."""
+        now = int(self._clock())
+
+        def keep(connection: Connection) -> list[str]:
+            if holder:
+                return catalogue.hold(connection, holder, digests)
+            found = catalogue.find(connection, digests)
+            catalogue.touch(connection, list(found), now, now - self._policy.granularity_s)
+            return [digest for digest in digests if digest not in found]
+
+        return await self._commits.submit(keep)
+
+    async def release(self, holder: str) -> None:
+        """Let go of all that the holder keeps. What nobody else holds goes by age from now on."""
+        now = int(self._clock())
+        await self._commits.submit(partial(catalogue.release, holder=holder, now_s=now))
+
+    async def sweep(self) -> int:
+        """Remove what nobody holds and nobody has used for the time of retention; how many."""
+        before = int(self._clock() - self._policy.retention_s)
+        count = 0
+        while True:
+            expire = partial(catalogue.expire, before_s=before, limit=_EXPIRED_AT_ONCE)
+            digests = await self._commits.submit(expire)
+            await self.remove_litter(digests)
+            count += len(digests)
+            if len(digests) < _EXPIRED_AT_ONCE:
+                return count
+
+    async def scan(self) -> int:
+        """Remove contents without a row: of puts and removals that a crash cut short; how many."""
+        every = await self._in_thread(lambda: list(self._contents.digests()))
+        count = 0
+        for start in range(0, len(every), _SCANNED_AT_ONCE):
+            count += await self.remove_litter(every[start : start + _SCANNED_AT_ONCE])
+        return count
+
+    async def remove_litter(self, digests: Sequence[str]) -> int:
+        """Remove those contents among them that have no row; how many."""
+        known = await self._database.read(partial(catalogue.find, digests=digests))
+        litter = [digest for digest in digests if digest not in known]
+        for digest in litter:
+            async with self._locks.holding(digest):
+                await self._remove_without_row(digest)
+        return len(litter)
+
+    async def _remove_without_row(self, digest: str) -> None:
+        """For who holds the digest's lock."""
+        if not await self._database.read(partial(catalogue.find, digests=[digest])):
+            await self._in_thread(self._contents.remove, digest)
+
+    # ---- how
+
+    async def _finished(self, work: Awaitable[T]) -> T:
+        """Do it to its end, also when the caller is cancelled meanwhile."""
+        task = asyncio.ensure_future(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return await asyncio.shield(task)
+
+    def _in_thread(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -1,0 +1,142 @@
+"""Protobuf in, one call of the domain, protobuf out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gridloom.api.objects.v1 import objects_pb2 as pb
+from gridloom.api.objects.v1 import objects_pb2_grpc
+
+from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.objects.ref import ObjectRef, check_digest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    import grpc
+
+    from gridloom_services.objects.objects import Objects
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+_MOST_DIGESTS = 10_000
+_LONGEST_HOLDER = 200
+
+
+class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
+    """The objects service as gRPC sees it."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def PutObject(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.PutObjectRequest], context: Context
+    ) -> pb.PutObjectResponse:
+        """Header, then chunks."""
+        del context
+        header = await _header(request_iterator)
+        ref = _ref(header.object)
+        holder = _holder(header.holder)
+        existed = await self._objects.put(ref, _chunks(request_iterator), holder)
+        return pb.PutObjectResponse(object=_object(ref), existed=existed)
+
+    async def GetObject(  # noqa: N802
+        self, request: pb.GetObjectRequest, context: Context
+    ) -> AsyncIterator[pb.GetObjectResponse]:
+        """The reference with the first chunk (or alone), then chunks."""
+        del context
+        digest = check_digest(request.digest)
+        reading = self._objects.reading(digest, request.offset, request.length_bytes)
+        async with reading as (ref, chunks):
+            first: pb.ObjectRef | None = _object(ref)
+            async for chunk in chunks:
+                yield pb.GetObjectResponse(object=first, chunk=chunk)
+                first = None
+            if first is not None:
+                yield pb.GetObjectResponse(object=first)
+
+    async def StatObjects(  # noqa: N802
+        self, request: pb.StatObjectsRequest, context: Context
+    ) -> pb.StatObjectsResponse:
+        """In the order asked."""
+        del context
+        digests = _digests(request.digests)
+        found = await self._objects.find(digests)
+        return pb.StatObjectsResponse(
+            objects=[
+                pb.ObjectStat(object=_object(ref or ObjectRef(digest, 0)), exists=ref is not None)
+                for digest, ref in zip(digests, found, strict=True)
+            ]
+        )
+
+    async def HoldObjects(  # noqa: N802
+        self, request: pb.HoldObjectsRequest, context: Context
+    ) -> pb.HoldObjectsResponse:
+        """Those that exist."""
+        del context
+        holder = _holder(request.holder, needed=True)
+        missing = await self._objects.hold(holder, _digests(request.digests))
+        return pb.HoldObjectsResponse(missing=missing)
+
+    async def ReleaseObjects(  # noqa: N802
+        self, request: pb.ReleaseObjectsRequest, context: Context
+    ) -> pb.ReleaseObjectsResponse:
+        """All of them."""
+        del context
+        await self._objects.release(_holder(request.holder, needed=True))
+        return pb.ReleaseObjectsResponse()
+
+
+async def _header(requests: AsyncIterator[pb.PutObjectRequest]) -> pb.PutObjectRequest.Header:
+    async for request in requests:
+        if request.WhichOneof("part") == "header":
+            return request.header
+        break
+    raise InvalidRequestError(
+        "the first message of a put is its header", field="header", allowed="object and holder"
+    )
+
+
+async def _chunks(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        if request.WhichOneof("part") != "chunk":
+            raise InvalidRequestError("after the header come chunks", field="chunk")
+        yield request.chunk
+
+
+def _ref(given: pb.ObjectRef) -> ObjectRef:
+    if given.size_bytes < 0:
+        raise InvalidRequestError(
+            f"an object cannot have {given.size_bytes} bytes",
+            field="object.size_bytes",
+            given=given.size_bytes,
+            allowed="0 or more",
+        )
+    return ObjectRef(check_digest(given.digest), given.size_bytes)
+
+
+def _digests(given: Iterable[str]) -> list[str]:
+    digests = [check_digest(digest) for digest in given]
+    if len(digests) > _MOST_DIGESTS:
+        raise InvalidRequestError(
+            f"{len(digests)} digests in one request",
+            field="digests",
+            given=len(digests),
+            allowed=f"at most {_MOST_DIGESTS}",
+        )
+    return digests
+
+
+def _holder(given: str, *, needed: bool = False) -> str:
+    if len(given) > _LONGEST_HOLDER or (needed and not given):
+        raise InvalidRequestError(
+            f'"{given[:_LONGEST_HOLDER]}" cannot be a holder',
+            field="holder",
+            given=given[:_LONGEST_HOLDER],
+            allowed=f"a job, group or call id, 1 to {_LONGEST_HOLDER} characters",
+        )
+    return given
+
+
+def _object(ref: ObjectRef) -> pb.ObjectRef:
+    return pb.ObjectRef(digest=ref.digest, size_bytes=ref.size_bytes)

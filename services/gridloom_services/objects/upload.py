@@ -1,0 +1,85 @@
+"""One object on its way in: what was promised about it is checked as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.objects.ref import Sha256
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from concurrent.futures import Executor
+
+    from gridloom_services.objects.ref import ObjectRef
+    from gridloom_services.objects.store.base import Draft
+
+
+class Upload:
+    """Writes and digests chunks in a thread, while the next one is read from the client."""
+
+    def __init__(self, ref: ObjectRef, draft: Draft, threads: Executor, chunk_limit: int) -> None:
+        self._ref = ref
+        self._draft = draft
+        self._threads = threads
+        self._chunk_limit = chunk_limit
+        self._sha256 = Sha256()
+        self._received = 0
+
+    async def receive(self, chunks: AsyncIterator[bytes]) -> None:
+        """Take in all chunks. InvalidRequestError where size or digest are not as promised."""
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for chunk in chunks:
+                self._count(chunk)
+                if writing is not None:
+                    await writing
+                writing = self._in_thread(chunk)
+        finally:
+            # The draft must not be closed under a thread that writes to it.
+            if writing is not None:
+                await asyncio.wait([writing])
+        if writing is not None:
+            writing.result()
+        self._check_whole()
+
+    def _in_thread(self, chunk: bytes) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, self._take, chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        self._sha256.add(chunk)
+        self._draft.write(chunk)
+
+    def _count(self, chunk: bytes) -> None:
+        if len(chunk) > self._chunk_limit:
+            raise InvalidRequestError(
+                f"a chunk has {len(chunk)} bytes",
+                field="chunk",
+                given=len(chunk),
+                allowed=f"at most {self._chunk_limit} bytes",
+            )
+        self._received += len(chunk)
+        if self._received > self._ref.size_bytes:
+            raise self._wrong_size(f"more than the {self._ref.size_bytes} bytes announced came")
+
+    def _check_whole(self) -> None:
+        if self._received != self._ref.size_bytes:
+            raise self._wrong_size(
+                f"{self._received} bytes came, {self._ref.size_bytes} were announced"
+            )
+        if self._sha256.digest != self._ref.digest:
+            raise InvalidRequestError(
+                "the content does not have the digest that was announced",
+                field="object.digest",
+                given=self._ref.digest,
+                allowed=self._sha256.digest,
+            )
+
+    def _wrong_size(self, message: str) -> InvalidRequestError:
+        return InvalidRequestError(
+            message,
+            field="object.size_bytes",
+            given=self._ref.size_bytes,
+            allowed="the content's own size",
+        )
