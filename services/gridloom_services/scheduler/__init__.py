@@ -1,0 +1,1 @@
+"""The scheduler: jobs from their submit to their end, and the runtime that runs them."""

@@ -1,0 +1,150 @@
+"""What a job is asked to be: frozen values without behaviour beyond their own arithmetic.
+
+Points in time are whole microseconds since 1970 (UTC), in names that end in `_us`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from gridloom_services.scheduler.states import FailureClass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridloom_services.scheduler.runtime.base import InputFile, Secret, Volume
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+SECOND_US = 1_000_000
+
+
+class Condition(enum.IntEnum):
+    """What a dependency waits for. The numbers are those of the API and of the stores."""
+
+    AFTER_OK = 1
+    AFTER_ANY = 2
+    AFTER_FAILURE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of process of a gang.
+
+    `min_replicas` of them are part of the gang. The rest of an elastic role come and go singly,
+    and it may be resized, also beyond `replicas`.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    replicas: int = 1
+    min_replicas: int = 1
+    elastic: bool = False
+    colocate: bool = False
+    image: str = ""
+    env: Mapping[str, str] = NOTHING
+    files: tuple[InputFile, ...] = ()
+    outputs: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    resources: Mapping[str, int] = MappingProxyType({})
+    workdir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Element numbers `first`, `first + step`, ... up to and with `last`."""
+
+    first: int
+    last: int
+    step: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """The numbers themselves."""
+        return range(self.first, self.last + 1, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """The elements of an array: each has a position (0, 1, ...) and a number of its own."""
+
+    ranges: tuple[Range, ...]
+    max_parallel: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return sum(len(part.numbers) for part in self.ranges)
+
+    def number(self, position: int) -> int:
+        """Return the own number of the element at `position`."""
+        for part in self.ranges:
+            if position < len(part.numbers):
+                return part.numbers[position]
+            position -= len(part.numbers)
+        raise IndexError("beyond the last element")
+
+    def position(self, number: int) -> int | None:
+        """Return where the element with this number stands; None: there is none."""
+        before = 0
+        for part in self.ranges:
+            if number in part.numbers:
+                return before + part.numbers.index(number)
+            before += len(part.numbers)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Another job that must be over first."""
+
+    job_id: str
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often each class of failure is tried again, and how long each try waits."""
+
+    retries: Mapping[FailureClass, int]
+    backoff_us: int = SECOND_US
+    max_backoff_us: int = 300 * SECOND_US
+
+
+DEFAULT_RETRIES: Mapping[FailureClass, int] = MappingProxyType(
+    {FailureClass.NODE_LOST: 3, FailureClass.PREEMPTED: 3}
+)
+DEFAULT_RETRY = RetryPolicy(DEFAULT_RETRIES)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What was asked for. Defaults are filled in, except those of the queue."""
+
+    project: str
+    queue: str
+    roles: tuple[Role, ...]
+    name: str = ""
+    priority: int = 0
+    kind: str = "command"
+    array: ArraySpec | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    retry: RetryPolicy = DEFAULT_RETRY
+    time_limit_s: int | None = None
+    start_after_us: int | None = None
+    deadline_us: int | None = None
+    labels: Mapping[str, str] = NOTHING
+    request_id: str = ""
+    hold: bool = False
+
+    @property
+    def elements(self) -> int:
+        """How many elements: 1 for what is not an array."""
+        return 1 if self.array is None else self.array.size
+
+    def role(self, name: str) -> Role | None:
+        """Return the role of that name, if there is one."""
+        return next((role for role in self.roles if role.name == name), None)
