@@ -51,7 +51,8 @@ class Route:
     """An endpoint and the channel that was opened to it."""
 
     endpoint: Endpoint
-    channel: grpc.Channel
+    channel: Any
+    """A synchronous channel, or one of an event loop."""
     stubs: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def stub(self, service: str) -> Any:

@@ -1,0 +1,211 @@
+"""The asyncio face: `client = await gridloom.aio.connect()`, then the names of `Client`, awaited.
+
+Lists that are read as they are asked for (`jobs`, `watch`, `logs`, `events`) are for `async for`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from gridloom import client as sync_client
+from gridloom import ids, units
+from gridloom.async_channel import AsyncConnection
+from gridloom.channel import DEFAULT_PATIENCE_S
+from gridloom.jobs import listing, operations
+from gridloom.jobs import queues as queue_operations
+from gridloom.jobs.async_handle import AsyncJob
+from gridloom.jobs.dependencies import Dependencies, job_ids
+from gridloom.jobs.filters import JobFilter, filter_message
+from gridloom.jobs.watch import JobWatch
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from gridloom.client import Client
+    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
+    from gridloom.jobs.options import JobOptions, JobRequest
+    from gridloom.jobs.queues import QueueOptions
+    from gridloom.jobs.role import Command
+    from gridloom.operation import Operation
+
+T = TypeVar("T")
+
+
+async def connect(
+    address: str | None = None,
+    *,
+    api_key: str | None = None,
+    context: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+    queue: str | None = None,
+    timeout: units.Duration = DEFAULT_PATIENCE_S,  # noqa: ASYNC109  # of each request to come
+) -> AsyncClient:
+    """A client for the running event loop, of the platform meant. See `gridloom.connect`."""
+    client = await asyncio.to_thread(
+        sync_client.connect,
+        address,
+        api_key=api_key,
+        context=context,
+        home=home,
+        project=project,
+        queue=queue,
+        timeout=timeout,
+    )
+    return AsyncClient(client)
+
+
+class AsyncClient:
+    """A platform, for one event loop. It owns the synchronous client under it (`sync`)."""
+
+    def __init__(self, client: Client) -> None:
+        self.sync = client
+        self.connection = AsyncConnection(client.connection)
+
+    @property
+    def name(self) -> str:
+        """The platform's home folder or address."""
+        return self.sync.name
+
+    def __repr__(self) -> str:
+        return f"<gridloom.aio.AsyncClient of {self.name}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection. What was submitted goes on."""
+        await self.connection.close()
+        await asyncio.to_thread(self.sync.close)
+
+    async def get(self, identifier: str) -> Any:
+        """The handle of a job, array element, call, group or pool, whoever submitted it."""
+        if ids.kind_of(identifier) == "job":
+            return await self.job(identifier)
+        return await asyncio.to_thread(self.sync.get, identifier)
+
+    # ---- submission
+
+    async def run(self, command: Command | None = None, **options: Unpack[JobOptions]) -> AsyncJob:
+        """Submit a command; answers when it is on the platform's disk. See `Client.run`."""
+        return (await self.run_many([operations.request_of(command, options)]))[0]
+
+    async def run_many(self, requests: Iterable[JobRequest]) -> list[AsyncJob]:
+        """Submit all of these or none: each holds the words of `run`, `command` among them."""
+        asked = list(requests)
+        if not asked:
+            return []
+        return await self._handles(operations.submit(asked, self.sync.defaults, Path.cwd()))
+
+    # ---- finding
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """The handle of an existing job or array element; a `NotFoundError` where there is none."""
+        return AsyncJob(self, job_id, await self.connection.run(operations.get(job_id)))
+
+    async def jobs(
+        self, *, limit: int | None = None, **filters: Unpack[JobFilter]
+    ) -> AsyncIterator[AsyncJob]:
+        """Jobs, newest first, read as they are asked for: `state`, `labels`, `queue`, `ids`, ..."""
+        chosen = self._chosen(filters)
+        size = min(limit, listing.PAGE) if limit else listing.PAGE
+        numbers = count(1)
+        async for info in self.paged(lambda token: listing.jobs_page(chosen, token, size)):
+            yield AsyncJob(self, info.id, info)
+            if next(numbers) == limit:
+                return
+
+    def watch(
+        self, *, from_revision: int = 0, **filters: Unpack[JobFilter]
+    ) -> AsyncIterator[JobChange]:
+        """The present state of the jobs meant, then every change, for ever."""
+        chosen = filter_message(self._chosen(filters))
+        return self.connection.follow(JobWatch(chosen, from_revision=from_revision))
+
+    # ---- several at once
+
+    async def wait(
+        self,
+        jobs: Dependencies,
+        timeout: units.Duration | None = None,  # noqa: ASYNC109
+    ) -> list[AsyncJob]:
+        """Return the jobs when all are over; a `TimeoutError` where that takes longer."""
+        meant = job_ids(jobs, field="jobs")
+        limit = None if timeout is None else units.seconds(timeout, field="timeout")
+        await self.connection.run(operations.wait(meant, limit))
+        return [await self.job(job_id) for job_id in meant]
+
+    async def cancel(
+        self, jobs: Dependencies, grace: units.Duration | None = None, reason: str = ""
+    ) -> list[AsyncJob]:
+        """End several jobs: SIGTERM, and SIGKILL after the grace (10 s)."""
+        meant = job_ids(jobs, field="jobs")
+        return await self._handles(operations.cancel(meant, grace, reason))
+
+    async def hold(self, jobs: Dependencies) -> list[AsyncJob]:
+        """Keep waiting jobs from starting."""
+        return await self._handles(operations.hold(job_ids(jobs, field="jobs")))
+
+    async def release(self, jobs: Dependencies) -> list[AsyncJob]:
+        """Let held jobs go on."""
+        return await self._handles(operations.release(job_ids(jobs, field="jobs")))
+
+    # ---- queues and nodes
+
+    async def queues(self, project: str | None = None) -> list[QueueInfo]:
+        """The project's queues."""
+        return await self.connection.run(queue_operations.list_queues(self._project(project)))
+
+    async def create_queue(
+        self, name: str, *, project: str | None = None, **options: Unpack[QueueOptions]
+    ) -> QueueInfo:
+        """A new queue: `priority`, `quota`, `default_time_limit`, `max_time_limit`, `closed`."""
+        return await self.connection.run(
+            queue_operations.create_queue(self._project(project), name, options)
+        )
+
+    async def set_queue(
+        self, name: str, *, project: str | None = None, **options: Unpack[QueueOptions]
+    ) -> QueueInfo:
+        """Change what is named of a queue; the rest stays."""
+        return await self.connection.run(
+            queue_operations.set_queue(self._project(project), name, options)
+        )
+
+    async def delete_queue(self, name: str, *, project: str | None = None) -> None:
+        """Remove a queue in which nothing is."""
+        await self.connection.run(queue_operations.delete_queue(self._project(project), name))
+
+    async def nodes(self) -> list[NodeInfo]:
+        """The machines, what they have and what of that is free."""
+        return await self.connection.run(queue_operations.list_nodes())
+
+    # ---- inside
+
+    async def paged(
+        self, page: Callable[[str], Operation[tuple[list[T], str]]]
+    ) -> AsyncIterator[T]:
+        """The items of all pages; the next one is asked for when it is needed."""
+        token = ""
+        while True:
+            items, token = await self.connection.run(page(token))
+            for item in items:
+                yield item
+            if not token:
+                return
+
+    def _chosen(self, filters: JobFilter) -> JobFilter:
+        return {"project": self.sync.defaults.project, **filters}
+
+    def _project(self, given: str | None) -> str:
+        return self.sync.defaults.project if given is None else given
+
+    async def _handles(self, operation: Operation[list[JobInfo]]) -> list[AsyncJob]:
+        return [AsyncJob(self, info.id, info) for info in await self.connection.run(operation)]
