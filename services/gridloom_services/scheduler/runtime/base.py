@@ -169,10 +169,10 @@ class ReplicaStatus:
     constants where the command could not be started, and None where nobody could learn it
     (NODE_LOST). `signal` is 0 where it exited by itself.
 
-    Replicas of a colocated role on one node share a process. `log_index` is the replica whose logs
-    hold this one's output: itself, or the lowest index of those that share. The processor time of
-    the shared process is on that replica alone, so that a sum over replicas counts it once; its
-    peak memory is on all that ended with it, so a maximum is right.
+    Replicas of a colocated role on one node share a process, and one may end before it. `log_index`
+    is the replica whose logs hold this one's output: itself, or the first of those that share. The
+    processor time and the outputs of the shared process are on one replica alone (the lowest of
+    those that end with it), so that a sum counts them once.
     """
 
     gang: str

@@ -1,0 +1,59 @@
+"""How much memory a tree of processes uses, looked at as often as its limit needs."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from gridloom.worker.supervision import processes
+
+# Faster than a process can fill memory: what is between two looks cannot exceed the limit by much.
+_FILL_BYTES_PER_S = 4 << 30
+_SHORTEST_S = 0.005
+_SHORT_S = 0.02
+_LONGEST_S = 1.0
+# Less than this over the highest so far is no news.
+_GROWTH = 1.02
+
+
+class Footprint:
+    """Memory of everything below this process, against a limit (0: none)."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.peak_bytes = 0
+        self._now_bytes = 0
+        self._calm = 0
+
+    def look(self) -> bool:
+        """Measure; whether it is above the limit.
+
+        Shared pages count once where that decides something; elsewhere each time they are mapped.
+        """
+        pids = processes.descendants(os.getpid())
+        used = processes.resident_bytes(pids)
+        if 0 < self.limit_bytes < used:
+            used = processes.proportional_bytes(pids)
+        grown = used > self.peak_bytes * _GROWTH
+        self.peak_bytes = max(self.peak_bytes, used)
+        self._calm = 0 if grown else self._calm + 1
+        self._now_bytes = used
+        return 0 < self.limit_bytes < used
+
+    def pause_s(self) -> float:
+        """How long not to look again: short near the limit and while it grows."""
+        patience = min(_LONGEST_S, _SHORT_S * 2.0 ** min(self._calm, 10))
+        if not self.limit_bytes:
+            return patience
+        room = max(0, self.limit_bytes - self._now_bytes) / _FILL_BYTES_PER_S
+        return max(_SHORTEST_S, min(room, patience))
+
+    def note_largest(self, largest_bytes: int) -> None:
+        """Take over the largest process's peak, as the kernel kept it.
+
+        A child begins as a copy of this process, and the kernel counts that: no news up to there,
+        unless there is nothing better.
+        """
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if largest_bytes > own or not self.peak_bytes:
+            self.peak_bytes = max(self.peak_bytes, largest_bytes)
