@@ -1,0 +1,137 @@
+"""Signals that reach into a call: the service has written, the host knocks, time is up.
+
+A worker has one thread, and while user code runs it runs that and nothing else. Two signals get
+between: SIGIO when something arrives at the link, and one that the host sends. Their handler acts
+only inside user code; everywhere else the worker looks by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from gridloom.worker.failures import CallInterrupt, CallTimeoutError
+from gridloom.worker.progress import (
+    BATCH,
+    DEADLINE,
+    INTERRUPT,
+    INTERRUPT_BATCH,
+    PLACE,
+    RETIRE,
+    now_ns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from gridloom.worker.progress import Board
+
+# Nobody else's by custom; a user's handler for it is removed after the call.
+KNOCK = signal.SIGRTMIN + 9
+
+
+class RetiredError(Exception):
+    """The host has said that the worker should go."""
+
+
+class Attention:
+    """Interrupts user code for what cannot wait.
+
+    `in_user_code` is set around it by the worker, as the first and last thing within the `try`
+    that catches what the code raises: only there may the handler raise.
+    """
+
+    def __init__(self, board: Board, attend: Callable[[], None]) -> None:
+        self._header = board.header
+        self._slot = board.slots[0]
+        self._attend = attend
+        self._attending = False
+        self.in_user_code = False
+        # It waits for work: then the host's word that it should go ends the waiting.
+        self.is_idle = False
+        self.wanted = False
+        # The place that was interrupted last, as in PLACE, and by what.
+        self.interrupted = 0
+        self.by_timeout = False
+
+    def install(self) -> None:
+        """Take the two signals. System calls that they interrupt go on by themselves."""
+        for number in (signal.SIGIO, KNOCK):
+            signal.signal(number, self._on_signal)
+            signal.siginterrupt(number, False)  # noqa: FBT003  # its only parameter
+
+    def begin_batch(self) -> None:
+        """Places of an earlier batch mean nothing any more."""
+        self.interrupted = 0
+        self._slot[INTERRUPT] = 0
+
+    def switch_off(self) -> None:
+        """In a forked child: nothing that comes is for it."""
+        self._attending = True
+
+    def look(self) -> None:
+        """Attend to what has come; raises into the current call where that must end."""
+        if self._attending:
+            return
+        self._attending, inside, self.in_user_code = True, self.in_user_code, False
+        try:
+            while self.wanted:
+                self.wanted = False
+                self._attend()
+        finally:
+            self._attending, self.in_user_code = False, inside
+        if self.wanted and inside:  # it came while the door was closed
+            self.look()
+        self._raise_if_over()
+
+    @contextlib.contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Within user code: let nothing in for a while, then see what has come."""
+        inside, self.in_user_code = self.in_user_code, False
+        try:
+            yield
+        finally:
+            self.in_user_code = inside
+        if inside and self.wanted:
+            self.look()
+
+    def interrupt_here(self) -> None:
+        """Have the present call raise when its code goes on."""
+        self._slot[INTERRUPT_BATCH] = self._slot[BATCH]
+        self._slot[INTERRUPT] = self._slot[PLACE]
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.wanted = True
+        if self.in_user_code:
+            self.look()
+        elif self.is_idle and self._header[RETIRE]:
+            raise RetiredError
+
+    def _raise_if_over(self) -> None:
+        """Each place is interrupted once: what goes on after that is the host's to end."""
+        place = self._slot[PLACE]
+        if not place or place == self.interrupted:
+            return
+        if self._slot[INTERRUPT] == place and self._slot[INTERRUPT_BATCH] == self._slot[BATCH]:
+            self.interrupted, self.by_timeout = place, False
+            raise CallInterrupt("the call was cancelled")
+        deadline = self._slot[DEADLINE]
+        if deadline and now_ns() >= deadline:
+            self.interrupted, self.by_timeout = place, True
+            raise CallTimeoutError("the call has run longer than its time-out")
+
+
+def notify_on_arrival(descriptor: int, *, enabled: bool) -> None:
+    """Have the kernel send SIGIO when something arrives at a socket, or no more."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    wanted = flags | os.O_ASYNC if enabled else flags & ~os.O_ASYNC
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, wanted)
+
+
+def own_socket(descriptor: int) -> None:
+    """SIGIO for this socket comes to this process."""
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())

@@ -1,0 +1,236 @@
+"""A chunk of a map in a process worker: its items in strides, each a tight loop.
+
+An item fails, times out and is cancelled by itself. Results are packed together as far as they are
+there when it is time to send them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from gridloom.payload import Encoded
+from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK
+from gridloom.worker.failures import call_error, own_error
+from gridloom.worker.progress import (
+    CAPTURING,
+    DEADLINE,
+    PLACE,
+    decode_place,
+    encode_place,
+    now_ns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gridloom.worker.batch import BatchRun
+    from gridloom.worker.bench import Bench
+    from gridloom.worker.plan import RunPlan
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+# A stride is about this long: between strides the worker looks at the clock.
+_STRIDE_NS = 1_000_000
+_LONGEST_STRIDE = 4096
+
+_NOT_BEGUN = own_error("CancelledError", "it was cancelled before it began").SerializeToString()
+
+
+class ChunkRun:
+    """Runs the items of one unit."""
+
+    def __init__(
+        self, batch: BatchRun, bench: Bench, plan: RunPlan, unit: int, position: int
+    ) -> None:
+        self._batch = batch
+        self._bench = bench
+        self._plan = plan
+        self._unit = unit
+        self._position = position
+        # Values that are not packed yet, and the item of the first of them.
+        self._values: list[Any] = []
+        self._first = 0
+        # The items of the present stride. Cut short when the plan changes.
+        self._stride: list[Arguments] = []
+        self._stride_first = 0
+        self._stride_size = 1
+
+    def run(self, items: tuple[int, int]) -> None:
+        """Run these items of the chunk: the first and how many."""
+        first, count = items
+        opened = self._open(first, count)
+        if opened is None:
+            return
+        function, chunk = opened
+        self._first, end = first, first + count
+        while (item := self._next_item) < end:
+            if any(item in each for each in self._batch.cancelled_items(self._unit)):
+                self._skip(item)
+                continue
+            self._run_stride(function, chunk, item, end)
+        self.pack()
+
+    @property
+    def _next_item(self) -> int:
+        return self._first + len(self._values)
+
+    def _open(self, first: int, count: int) -> tuple[Callable[..., Any], list[Arguments]] | None:
+        """The function and all items; None: that failed, and was answered for each."""
+        attention, plan = self._bench.attention, self._plan
+        self._bench.slot[PLACE] = encode_place(self._unit, first)
+        attention.in_user_code = True
+        try:
+            if attention.wanted:
+                attention.look()
+            function = plan.function()
+            chunk = self._bench.codec.decode(
+                plan.arguments[self._position], plan.resolver(self._position)
+            )
+            attention.in_user_code = False
+        except BaseException as error:  # noqa: BLE001  # opening values runs user code
+            attention.in_user_code = False
+            self._answer_all(first, count, error)
+            return None
+        return function, chunk
+
+    def _answer_all(self, first: int, count: int, error: BaseException) -> None:
+        status, failure = self._batch.failure(self._plan, error)
+        data = failure.SerializeToString()
+        for item in range(first, first + count):
+            self._batch.answers.add_items(self._unit, (item, 1), status, data)
+        self._batch.leave_place(self._unit, first)
+
+    def _skip(self, item: int) -> None:
+        self.pack()
+        self._batch.answers.add_items(self._unit, (item, 1), CANCELLED, _NOT_BEGUN)
+        self._first = item + 1
+
+    def _run_stride(
+        self, function: Callable[..., Any], chunk: list[Arguments], item: int, end: int
+    ) -> None:
+        """Some items; after them, or after one that failed, what is due."""
+        one_by_one = self._plan.isolated or self._bench.header[CAPTURING]
+        size = 1 if one_by_one else self._stride_size
+        self._stride, self._stride_first = chunk[item : min(item + size, end)], item
+        began = now_ns()
+        error = self._run_items(function, item)
+        if error is not None or self._bench.attention.interrupted:
+            self._settle(error)
+        self._batch.leave_place(self._unit, item)
+        self._pace(now_ns() - began)
+        if one_by_one or now_ns() - self._batch.answers.flushed_at_ns > FLUSH_NS:
+            self._batch.progress()
+
+    def _run_items(self, function: Callable[..., Any], item: int) -> BaseException | None:
+        attention = self._bench.attention
+        place = self._bench.slot[PLACE] = encode_place(self._unit, item)
+        if self._plan.timeout_ns:
+            self._batch.arm(self._plan.timeout_ns)
+        attention.in_user_code = True
+        try:
+            if attention.wanted:
+                attention.look()
+            if self._plan.timeout_ns:
+                self._loop_with_deadlines(function, place)
+            else:
+                self._loop(function, place)
+            attention.in_user_code = False
+        except BaseException as error:  # noqa: BLE001  # whatever user code raises is its result
+            attention.in_user_code = False
+            return error
+        return None
+
+    def _loop(self, function: Callable[..., Any], place: int) -> None:
+        slot, keep = self._bench.slot, self._values.append
+        for args, kwargs in self._stride:
+            slot[PLACE] = place
+            keep(function(*args, **kwargs))
+            place += 1
+
+    def _loop_with_deadlines(self, function: Callable[..., Any], place: int) -> None:
+        slot, keep, timeout_ns, now = (
+            self._bench.slot,
+            self._values.append,
+            self._plan.timeout_ns,
+            now_ns,
+        )
+        for args, kwargs in self._stride:
+            slot[DEADLINE] = now() + timeout_ns
+            slot[PLACE] = place
+            keep(function(*args, **kwargs))
+            place += 1
+
+    # ---- what became of them
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Answer for the item that failed, or that was told to stop and went on all the same."""
+        unit, item = self._interrupted_place()
+        if unit == self._unit and self._first <= item < self._next_item:
+            later = self._values[item + 1 - self._first :]
+            del self._values[item - self._first :]
+            self._answer_item(item, error)
+            self._values += later
+        elif error is not None:
+            self._answer_item(self._next_item, error)
+
+    def _interrupted_place(self) -> tuple[int, int]:
+        word = self._bench.attention.interrupted
+        return decode_place(word) if word else (-1, -1)
+
+    def _answer_item(self, item: int, error: BaseException | None) -> None:
+        self._bench.slot[PLACE] = encode_place(self._unit, item)
+        self.pack()
+        status, failure = self._batch.failure(self._plan, error)
+        self._batch.answers.add_items(self._unit, (item, 1), status, failure.SerializeToString())
+        self._first = item + 1
+
+    def pack(self) -> None:
+        """Hand the values over that are there, as one envelope if that can be."""
+        values = self._values[:]
+        if not values:
+            return
+        first = self._first
+        del self._values[: len(values)]
+        self._first += len(values)
+        with self._within(first):
+            try:
+                encoded = self._bench.codec.encode_values(values)
+            except Exception:  # noqa: BLE001  # one of them is at fault: which is found below
+                self._pack_singly(first, values)
+            else:
+                items = (first, len(values))
+                self._batch.answers.add_items(self._unit, items, OK, encoded.data, encoded.objects)
+
+    def _pack_singly(self, first: int, values: list[Any]) -> None:
+        for item, value in enumerate(values, first):
+            status = OK
+            try:
+                encoded = self._bench.codec.encode_values([value])
+            except Exception as error:  # noqa: BLE001  # it is this item's result
+                status, encoded = ERROR, Encoded(call_error(error).SerializeToString())
+            items = (item, 1)
+            self._batch.answers.add_items(self._unit, items, status, encoded.data, encoded.objects)
+
+    @contextlib.contextmanager
+    def _within(self, item: int) -> Iterator[None]:
+        """Pickling runs user code: the place says so, if no other one does."""
+        slot = self._bench.slot
+        if slot[PLACE]:
+            yield
+            return
+        slot[PLACE] = encode_place(self._unit, item)
+        yield
+        slot[PLACE] = 0
+
+    def _pace(self, took_ns: int) -> None:
+        """Choose the next stride by how long this one took."""
+        if took_ns < _STRIDE_NS // 2:
+            self._stride_size = min(2 * self._stride_size, _LONGEST_STRIDE)
+        elif took_ns > 2 * _STRIDE_NS:
+            self._stride_size = max(self._stride_size * _STRIDE_NS // took_ns, 1)
+
+    def replan(self) -> None:
+        """Something was cancelled: end the stride after the item that runs."""
+        _, item = decode_place(self._bench.slot[PLACE])
+        del self._stride[item + 1 - self._stride_first :]

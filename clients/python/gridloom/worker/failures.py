@@ -1,0 +1,107 @@
+"""What a call raised, on its way to the client; and what its worker says of it."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import traceback
+from typing import Any
+
+from gridloom.api.functions.v1 import call_pb2
+
+_OWN_FILES = "/gridloom/worker/"
+# Each chain of causes ends; one that was tied to a ring does not.
+_LONGEST_CHAIN = 32
+_LONGEST_TEXT = 256 * 1024
+
+
+class CallInterrupt(KeyboardInterrupt):
+    """Raised inside a call that was cancelled. User code sees a Ctrl-C."""
+
+
+class CallTimeoutError(TimeoutError):
+    """Raised inside a call that has run longer than its time-out."""
+
+
+def call_error(error: BaseException) -> call_pb2.CallError:
+    """An exception as it travels: pickled, with its causes, if it can be; always as text."""
+    kind = type(error)
+    return call_pb2.CallError(
+        type=f"{kind.__module__}.{kind.__qualname__}",
+        message=_text(error),
+        traceback=_traceback(error),
+        pickle=_pickled(error),
+    )
+
+
+def own_error(
+    name: str, message: str, *, raised: BaseException | None = None, **details: object
+) -> call_pb2.CallError:
+    """An error of ours by the name of its class in `gridloom.errors`; `raised` says where."""
+    return call_pb2.CallError(
+        type=f"gridloom.errors.{name}",
+        message=message,
+        traceback="" if raised is None else _traceback(raised),
+        details={key: str(value) for key, value in details.items()},
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # the class's own `__str__`
+        return f"<{type(error).__name__} that cannot be shown>"
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback without the worker's own frames above the user's."""
+    trace = error.__traceback__
+    while trace is not None and _OWN_FILES in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception:  # noqa: BLE001  # a class's own `__str__`, somewhere in the chain
+        text = "".join(traceback.format_tb(trace)) + type(error).__qualname__
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "\n[cut]"
+
+
+def _pickled(error: BaseException) -> bytes:
+    """A pickle that opens as the exception with its causes, or nothing.
+
+    It is opened here once: many classes pickle well and then refuse their own arguments.
+    """
+    import cloudpickle
+
+    chain = _chain(error)
+    for errors in (chain, chain[:1]):
+        for dumps in (pickle.dumps, cloudpickle.dumps):
+            try:
+                data: bytes = dumps(_Chained(errors), 5)
+                if type(pickle.loads(data)) is type(error):  # noqa: S301  # our own
+                    return data
+            except Exception:  # noqa: BLE001, S112  # a class's own code; the text remains
+                continue
+    return b""
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and len(chain) < _LONGEST_CHAIN:
+        chain.append(cause)
+    return chain
+
+
+class _Chained:
+    """Opens as the first of its errors, caused by the next, and so on."""
+
+    def __init__(self, errors: list[BaseException]) -> None:
+        self._errors = errors
+
+    def __reduce__(self) -> tuple[Any, tuple[list[BaseException]]]:
+        return _linked, (self._errors,)
+
+
+def _linked(errors: list[BaseException]) -> BaseException:
+    for error, cause in itertools.pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]

@@ -1,0 +1,104 @@
+"""One run of units as it was sent, with its function at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gridloom import ids
+from gridloom.worker.context import CurrentCall
+from gridloom.worker.functions import run_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridloom.api.functions.v1 import worker_pb2
+    from gridloom.worker.tools import Tools
+
+
+class RunPlan:
+    """A run of units that share a function and its options; units are counted by position."""
+
+    def __init__(self, run: worker_pb2.UnitRun, tools: Tools) -> None:
+        self._run = run
+        self._tools = tools
+        self.arguments = run.arguments
+        self.size = len(run.arguments)
+        self.timeout_ns = run.timeout_ms * 1_000_000
+        self.capture = run.capture_output
+        self.isolated = run.isolated
+        self.digest = run.function_digest
+        self._inputs = {given.position: given.inputs for given in run.inputs}
+
+    @property
+    def name(self) -> str:
+        """What users call the function."""
+        return self._tools.functions.name(self.digest)
+
+    def items(self, position: int) -> tuple[int, int] | None:
+        """Which items of a chunk the unit is: the first and how many; None: a plain call."""
+        if not self._run.ranges:
+            return None
+        given = self._run.ranges[position]
+        return given.first, given.count
+
+    def function(self) -> Callable[..., Any]:
+        """The function, to be called in a thread without event loop.
+
+        Raises what opening it raises, with a note.
+        """
+        try:
+            loaded = self._tools.functions.get(self.digest)
+        except Exception as error:
+            error.add_note(f"(the function {self.name} could not be opened on the worker)")
+            raise
+        return run_to_end(loaded.function) if loaded.is_coroutine else loaded.function
+
+    def resolver(self, position: int) -> Callable[[int], Any] | None:
+        """What gives the results that the unit waited for, by number; None: it waited for none."""
+        inputs = self._inputs.get(position)
+        if inputs is None:
+            return None
+        return lambda number: self._tools.codec.decode_input(inputs[number])
+
+    def call(self, position: int, item: int) -> CurrentCall:
+        """Which call a unit of it is."""
+        run, seat = self._run, self._tools.seat
+        sequence = run.sequences[position] if position < len(run.sequences) else 0
+        return CurrentCall(
+            id=ids.call_id(run.session, sequence),
+            item=item,
+            attempt=run.attempt,
+            function=self.name,
+            pool_id=seat.pool.pool_id,
+            worker_id=seat.worker_id,
+        )
+
+
+class Position(Protocol):
+    """Knows which unit and item run now, and whom to tell that they wait."""
+
+    def current(self) -> tuple[int, int]:
+        """Unit and item."""
+        ...
+
+    def set_blocked(self, *, blocked: bool) -> None:
+        """They wait for other calls, or go on."""
+        ...
+
+
+class CallScope:
+    """The calls of a run as user code sees the one that it is in."""
+
+    def __init__(self, position: Position, plan: RunPlan, first_unit: int) -> None:
+        self._position = position
+        self._plan = plan
+        self._first_unit = first_unit
+
+    def call(self) -> CurrentCall:
+        """Which call it is."""
+        unit, item = self._position.current()
+        return self._plan.call(unit - self._first_unit, item)
+
+    def set_blocked(self, *, blocked: bool) -> None:
+        """Tell the service and the host that the call waits, or goes on."""
+        self._position.set_blocked(blocked=blocked)
