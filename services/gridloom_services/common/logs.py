@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,9 +62,9 @@ class JsonFormatter(logging.Formatter):
         return f"{seconds}.{int(record.msecs):03d}Z"
 
 
-def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
-    """Send everything to `stream` (standard error), and warnings of Python with it."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+def configure_logs(level: str = "info", handler: logging.Handler | None = None) -> None:
+    """Send everything to `handler` (standard error), and warnings of Python with it."""
+    handler = handler or logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -86,17 +86,18 @@ class Platform:
         """Where it is reached: HOST:PORT."""
         return self.server.address
 
-    async def start(self, parts: Sequence[Part], *, port: int | None = None) -> None:
+    async def start(self, parts: Sequence[Part], *, ports: Sequence[int] | None = None) -> None:
         """Compose the parts and start them; when it returns, all of them answer.
 
-        `port` is taken in place of the settings' one. StartError says why it cannot be.
+        The first of `ports` (the settings' one) that is free is taken. StartError says why it
+        cannot be.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         metrics = self._metrics()
         secret = read_or_create_secret(self.home / "secret")
         gang_tokens = GangTokens(secret)
         self.server = PlatformServer(self._rules(secret, gang_tokens, metrics))
-        self.server.bind(self._settings.host, self._settings.port if port is None else port)
+        self.server.bind(self._settings.host, *(ports or [self._settings.port]))
         self._cleanup.push_async_callback(self._end_server)
         channels = self._channels(secret, parts)
         self._cleanup.push_async_callback(channels.close)

@@ -55,19 +55,23 @@ class PlatformServer:
             interceptors=interceptors(rules), options=server_options(limits or Limits())
         )
 
-    def bind(self, host: str, port: int) -> str:
-        """Take the port (0: any free one) and return "HOST:PORT". PortInUseError names it."""
-        try:
-            bound = self.grpc.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise PortInUseError(
-                f"port {port} of {host} cannot be used, most likely because another process listens"
-                " there: choose another, or 0 for any free one",
-                field="port",
-                given=port,
-            ) from error
-        self.address = f"{host}:{bound}"
-        return self.address
+    def bind(self, host: str, *ports: int) -> None:
+        """Take the first of the ports that is free (0: any), for `address`.
+
+        PortInUseError names the last if none is.
+        """
+        for port in ports:
+            try:
+                self.address = f"{host}:{self.grpc.add_insecure_port(f'{host}:{port}')}"
+            except RuntimeError:
+                continue
+            return
+        raise PortInUseError(
+            f"port {ports[-1]} of {host} cannot be used, most likely because another process"
+            " listens there: choose another, or 0 for any free one",
+            field="port",
+            given=ports[-1],
+        )
 
     def add(self, app: App) -> None:
         """Register an app. The order of adding is the order of starting."""

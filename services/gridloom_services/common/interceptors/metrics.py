@@ -33,7 +33,7 @@ class MetricsInterceptor(CallInterceptor):
         self._seconds = metrics.histogram(
             "grpc_server_handling_seconds", "Length of unary calls.", _LABELS
         )
-        self._instruments: dict[str, tuple[Counter, Histogram]] = {}
+        self._instruments: dict[str, tuple[Counter, Histogram | None]] = {}
 
     @asynccontextmanager
     async def around(
@@ -54,15 +54,15 @@ class MetricsInterceptor(CallInterceptor):
             raise
         finally:
             self._handled.labels(method.kind, method.service, method.name, _camel(code)).inc()
-            if method.is_unary:
+            if seconds is not None:
                 seconds.observe(time.perf_counter() - begun)
 
-    def _of(self, method: Method) -> tuple[Counter, Histogram]:
+    def _of(self, method: Method) -> tuple[Counter, Histogram | None]:
         if method.path not in self._instruments:
             labels = (method.kind, method.service, method.name)
             self._instruments[method.path] = (
                 self._started.labels(*labels),
-                self._seconds.labels(*labels),
+                self._seconds.labels(*labels) if method.is_unary else None,
             )
         return self._instruments[method.path]
 
