@@ -6,9 +6,9 @@ Points in time are whole microseconds since 1970 (UTC), in names that end in `_u
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gridloom_services.scheduler.states import FailureClass
 
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
     from gridloom_services.scheduler.runtime.base import InputFile, Secret, Volume
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
-SECOND_US = 1_000_000
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+def nothing() -> Mapping[Any, Any]:
+    """Return the one empty mapping, which nobody can change."""
+    return _NOTHING
 
 
 class Condition(enum.IntEnum):
@@ -44,12 +48,12 @@ class Role:
     elastic: bool = False
     colocate: bool = False
     image: str = ""
-    env: Mapping[str, str] = NOTHING
+    env: Mapping[str, str] = field(default_factory=nothing)
     files: tuple[InputFile, ...] = ()
     outputs: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     secrets: tuple[Secret, ...] = ()
-    resources: Mapping[str, int] = MappingProxyType({})
+    resources: Mapping[str, int] = field(default_factory=nothing)
     workdir: str = ""
 
 
@@ -110,8 +114,8 @@ class RetryPolicy:
     """How often each class of failure is tried again, and how long each try waits."""
 
     retries: Mapping[FailureClass, int]
-    backoff_us: int = SECOND_US
-    max_backoff_us: int = 300 * SECOND_US
+    backoff_us: int = 1_000_000
+    max_backoff_us: int = 300_000_000
 
 
 DEFAULT_RETRIES: Mapping[FailureClass, int] = MappingProxyType(
@@ -136,7 +140,7 @@ class JobSpec:
     time_limit_s: int | None = None
     start_after_us: int | None = None
     deadline_us: int | None = None
-    labels: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=nothing)
     request_id: str = ""
     hold: bool = False
 

@@ -1,0 +1,1 @@
+"""The door to the jobs on disk: an interface, its twin in memory, its implementation in SQL."""

@@ -1,0 +1,133 @@
+"""The store's in-memory twin: it survives a scheduler, not the process."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from gridloom_services.scheduler.store.base import Changes, Contents, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridloom_services.scheduler.job import Event, GangEnd, Job, LiveGang, Promise, Tries
+    from gridloom_services.scheduler.query import JobQuery
+    from gridloom_services.scheduler.queue import Queue
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _merge(rows: dict[K, V], changes: Mapping[K, V | None]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = value
+
+
+class MemoryStore:
+    """A `Store` of dictionaries."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+        self._ids: dict[str, int] = {}
+        self._gangs: dict[Unit, LiveGang] = {}
+        self._ends: dict[tuple[int, int, int], GangEnd] = {}
+        self._tries: dict[Unit, Tries] = {}
+        self._queues: dict[tuple[str, str], Queue] = {}
+        self._promises: dict[tuple[str, int], Promise] = {}
+        self._events: dict[int, Event] = {}
+        self._compacted = 0
+
+    async def load(self) -> Contents:
+        """Return everything that is not over."""
+        live = {key: job for key, job in sorted(self._jobs.items()) if not job.state.is_final}
+        return Contents(
+            jobs=tuple(live.values()),
+            gangs=tuple(self._gangs.values()),
+            tries={unit: tries for unit, tries in self._tries.items() if unit[0] in live},
+            queues=tuple(self._queues.values()),
+            promises=tuple(self._promises.values()),
+            sequence=max(self._jobs, default=0),
+            revision=max([self._compacted, *self._events]),
+        )
+
+    async def write(self, changes: Changes) -> None:
+        """Take the changes over."""
+        for sequence, job in (changes.added | changes.changed).items():
+            self._jobs[sequence] = job
+            self._ids[job.id] = sequence
+        _merge(self._gangs, changes.gangs)
+        _merge(self._queues, changes.queues)
+        _merge(self._promises, changes.promises)
+        self._tries.update(changes.tries)
+        self._ends.update({(e.sequence, e.element, e.attempt): e for e in changes.ends})
+        self._events.update({event.revision: event for event in changes.events})
+
+    async def jobs(self, job_ids: frozenset[str]) -> dict[str, Job]:
+        """Return those that exist."""
+        return {each: self._jobs[self._ids[each]] for each in job_ids & self._ids.keys()}
+
+    async def requests(self, project: str, request_ids: frozenset[str]) -> dict[str, Job]:
+        """Return the jobs that these requests made."""
+        wanted = request_ids - {""}
+        return {
+            job.spec.request_id: job
+            for job in self._jobs.values()
+            if job.spec.project == project and job.spec.request_id in wanted
+        }
+
+    async def page(self, query: JobQuery, before: int | None, limit: int) -> list[Job]:
+        """Return the newest first."""
+        newest = (self._jobs[key] for key in sorted(self._jobs, reverse=True))
+        found = (
+            job
+            for job in newest
+            if (before is None or job.sequence < before) and query.matches(job)
+        )
+        return list(islice(found, limit))
+
+    async def ends(self, sequence: int, element: int | None = None) -> list[GangEnd]:
+        """Return ended attempts."""
+        return [
+            end
+            for key, end in sorted(self._ends.items())
+            if key[0] == sequence and element in {None, key[1]}
+        ]
+
+    async def last_ends(self, sequences: frozenset[int]) -> dict[int, GangEnd]:
+        """Return each job's newest ended attempt."""
+        return {
+            key[0]: end
+            for key, end in sorted(self._ends.items())
+            if key[0] in sequences and key[1] == 0
+        }
+
+    async def history(
+        self, sequence: int, after: int, limit: int, element: int | None = None
+    ) -> list[Event]:
+        """Return a job's events."""
+        found = (
+            event
+            for event in await self.events_after(after, len(self._events))
+            if event.sequence == sequence and event.touches(element)
+        )
+        return list(islice(found, limit))
+
+    async def events_after(self, revision: int, limit: int) -> list[Event]:
+        """Return all jobs' events."""
+        return [event for key, event in sorted(self._events.items()) if key > revision][:limit]
+
+    async def compacted(self) -> int:
+        """Return the newest revision that is gone."""
+        return self._compacted
+
+    async def compact(self, before_us: int) -> int:
+        """Let go of events of jobs long over."""
+        for revision, event in list(self._events.items()):
+            ended = self._jobs[event.sequence].ended_us
+            if ended is not None and ended < before_us:
+                del self._events[revision]
+                self._compacted = max(self._compacted, revision)
+        return self._compacted

@@ -1,0 +1,1 @@
+"""The way from older tables to those of `tables.py`."""
