@@ -21,8 +21,12 @@ _GROUP = re.compile(r"group_([a-z2-7]{16})_([1-9][0-9]{0,12})")
 
 
 class Status(IntEnum):
-    """How a call, or an item of one, ended. The numbers are those of the protocol."""
+    """How a call, or an item of one, ended. The numbers are those of the protocol.
 
+    GIVEN_BACK is no end: the worker did not begin it and will not.
+    """
+
+    GIVEN_BACK = 0
     OK = 1
     ERROR = 2
     TIMEOUT = 3
@@ -105,6 +109,8 @@ class Attempts:
         delay_ms = retries.backoff_ms << min(self.number - 2, 20)
         return min(delay_ms, retries.max_backoff_ms or delay_ms) / 1000
 
+
+NO_ATTEMPTS = Attempts()
 
 _COUNTED = {
     Status.ERROR: "errors",

@@ -454,13 +454,13 @@ def test_a_stored_call_is_ended_without_being_run(rig):
 # Calls that wait inside for others.
 
 
-def test_what_stands_behind_a_waiting_call_runs_elsewhere(rig):
+def test_what_a_worker_gives_back_runs_elsewhere(rig):
     rig.submit(rig.lane(item_us=1), 6)
     rig.worker("w1")
     (lease,) = rig.pump()
     rig.answer(lease, 0, 1)
-    notices = rig.dispatcher.slot_blocked("w1", lease.number, 1)
-    assert [notice.unit for notice in notices] == [2, 3, 4, 5]
+    rig.dispatcher.slot_blocked("w1", lease.number, 1)
+    rig.answer(lease, 2, 4, Status.GIVEN_BACK, b"")
     assert rig.pump() == []
     rig.worker("w2")
     assert [number for lease in rig.pump() for number in sequences(lease)] == [3, 4, 5, 6]
@@ -469,13 +469,50 @@ def test_what_stands_behind_a_waiting_call_runs_elsewhere(rig):
     assert sorted(rig.record.statuses()) == [1, 2]
 
 
+def test_a_chunk_that_is_given_back_runs_elsewhere(rig):
+    rig.submit(rig.lane(item_us=1), items=5)
+    rig.worker("w1")
+    (lease,) = rig.pump()
+    rig.answer(lease, 0, 1, Status.GIVEN_BACK, b"")
+    rig.dispatcher.batch_done("w1", lease.number, 0)
+    rig.drain()
+    assert len(rig.record.results) == 5
+
+
+def test_what_is_given_back_and_cancelled_ends_there(rig):
+    lane = rig.lane(item_us=1)
+    rig.submit(lane, 3)
+    rig.worker("w1")
+    (lease,) = rig.pump()
+    rig.dispatcher.cancel(lane, 2, 1)
+    rig.answer(lease, 1, 2, Status.GIVEN_BACK, b"")
+    assert rig.record.statuses() == {2: Status.CANCELLED}
+
+
 def test_a_waiting_call_in_a_worker_with_slots_takes_only_its_own(rig):
     rig.submit(rig.lane(item_us=50_000), 4)
     rig.worker(slots=2)
     (lease,) = rig.pump()
-    assert rig.dispatcher.slot_blocked("w1", lease.number, 0) == []
+    rig.dispatcher.slot_blocked("w1", lease.number, 0)
     rig.answer(lease, 1)
     assert [sequences(lease) for lease in rig.pump()] == [[3]]
+
+
+def test_all_that_a_worker_with_slots_had_begun_runs_alone(rig):
+    rig.submit(rig.lane(item_us=50_000), 4)
+    rig.worker("w1", slots=4)
+    (lease,) = rig.pump()
+    others = ((lease.number, 1, 0), (lease.number, 3, 0))
+    death = Death(busy=True, batch=lease.number, unit=0, others=others)
+    rig.dispatcher.leave("w1", death, 0)
+    rig.worker("w2", slots=4)
+    alone = []
+    for _ in range(3):
+        (lease,) = rig.pump()
+        alone.append((sequences(lease), lease.spans[0].attempts.number))
+        rig.finish(lease)
+    assert sorted(alone) == [([1], 2), ([2], 1), ([4], 1)]
+    assert sequences(rig.pump()[0]) == [3]
 
 
 def test_a_pool_counts_what_waits_and_what_runs(rig):

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.functions.rig import POOL, Rig
 
-STATUSES = st.sampled_from([Status.OK, Status.OK, Status.ERROR, Status.TIMEOUT])
+STATUSES = st.sampled_from([Status.OK, Status.OK, Status.ERROR, Status.GIVEN_BACK])
 
 
 class DispatchMachine(RuleBasedStateMachine):
@@ -81,19 +81,13 @@ class DispatchMachine(RuleBasedStateMachine):
         death = None
         if known:
             batch = leases[0] if leases else 0
-            death = Death(busy=bool(leases), batch=batch, unit=unit)
+            others = ((batch, unit + 1, 0), (batch, unit + 2, 0))
+            death = Death(busy=bool(leases), batch=batch, unit=unit, others=others)
         self.rig.dispatcher.leave(name, death, self.rig.now)
 
     @rule(lane=st.integers(0, 3), first=st.integers(1, 40), count=st.integers(1, 10))
     def cancel(self, lane, first, count):
         self.rig.dispatcher.cancel(self.lanes[lane], first, count)
-
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data(), unit=st.integers(0, 5))
-    def block(self, data, unit):
-        lease = data.draw(st.sampled_from(self.leases))
-        self.rig.dispatcher.slot_blocked(lease.worker_id, lease.number, unit)
-        self.rig.dispatcher.slot_resumed(lease.worker_id, lease.number, unit)
 
     @rule()
     def wait(self):

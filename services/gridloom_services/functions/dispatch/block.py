@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gridloom_services.functions.call import Attempts, stored_id
+from gridloom_services.functions.call import NO_ATTEMPTS, stored_id
 from gridloom_services.functions.ranges import Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gridloom_services.functions.call import Attempts
     from gridloom_services.functions.dispatch.lane import Lane
-
-
-FIRST_ATTEMPT = Attempts()
 
 
 class Block:
@@ -129,7 +127,7 @@ class Span:
     start: int
     stop: int
     isolated: bool = False
-    attempts: Attempts = FIRST_ATTEMPT
+    attempts: Attempts = NO_ATTEMPTS
     inputs: Sequence[object] = ()
 
     @property

@@ -7,7 +7,7 @@ whatever workers answer, and is with one worker at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -108,38 +108,44 @@ class Dispatcher:
         leases = [worker.leases[number] for number in sorted(worker.leases)]
         for lease in reversed(leases):
             lease.lane.running -= lease.positions
-            self._give_back(lease, _guilty(lease, death, first=lease is leases[0]), death, now)
+            if lease.lane.spec.at_most_once:
+                self._end_begun(lease, death, now)
+            else:
+                guilty = _guilty(lease, death, first=lease is leases[0])
+                self._give_back(lease, guilty, _suspects(lease, death), now, death)
 
     def _give_back(
-        self, lease: Lease, guilty: Span | None, death: Death | None, now: float
+        self,
+        lease: Lease,
+        guilty: Span | None,
+        suspects: list[Span],
+        now: float,
+        death: Death | None = None,
     ) -> None:
-        """Positions without an answer wait again, but for the one that the worker died in."""
-        if lease.lane.spec.at_most_once:
-            self._end_begun(lease, guilty, death, now)
-            return
-        rest: list[Span] = []
-        for piece in lease.open:
-            same = guilty is not None and guilty.block is piece.span.block
-            rest += (
-                piece.span.without(guilty.start, guilty.stop)
-                if guilty is not None and same
-                else [piece.span]
-            )
+        """Positions without an answer wait again, but for the one that the worker died in.
+
+        That one, and what other slots had begun, runs alone.
+        """
+        alone = [*suspects, guilty] if guilty is not None else suspects
+        rest = [piece.span for piece in lease.open]
+        for span in alone:
+            rest = [part for whole in rest for part in _without(whole, span)]
         if rest:
             self.outcomes.requeue(rest)
+        for span in suspects:
+            self.outcomes.requeue([replace(span, isolated=True)])
         if guilty is not None and not self._was_cancelled(guilty):
             self.outcomes.died(guilty, death, now)
 
-    def _end_begun(
-        self, lease: Lease, guilty: Span | None, death: Death | None, now: float
-    ) -> None:
-        """At-most-once: all that may have begun ends; of a chunk, what comes after is run."""
+    def _end_begun(self, lease: Lease, death: Death | None, now: float) -> None:
+        """At-most-once: all that may have begun ends; of a chunk, what comes after it is run."""
+        guilty = _guilty(lease, death, first=False)
         for piece in lease.open:
             span = piece.span
             begun_until = span.stop
-            if death is not None and guilty is not None and guilty.block is span.block:
-                begun_until = max(guilty.stop, span.start) if span.block.items else span.stop
-            for position in range(span.start, min(begun_until, span.stop)):
+            if guilty is not None and guilty.block is span.block and span.block.items:
+                begun_until = min(max(guilty.stop, span.start), span.stop)
+            for position in range(span.start, begun_until):
                 self.outcomes.died(span.part(position, position + 1), death, now)
             if begun_until < span.stop:
                 self.outcomes.requeue([span.part(begun_until, span.stop)])
@@ -200,7 +206,7 @@ class Dispatcher:
         worker.drop(lease, now)
         if lease.open:
             lease.lane.running -= lease.positions
-            self._give_back(lease, lease.oldest(), None, now)
+            self._give_back(lease, lease.oldest(), [], now)
 
     def _answering(self, worker_id: str, batch: int, now: float) -> Lease | None:
         """The lease that an answer is for; None when it comes too late."""
@@ -222,42 +228,17 @@ class Dispatcher:
 
     # Calls that wait inside for others.
 
-    def slot_blocked(self, worker_id: str, batch: int, unit: int) -> list[Interruption]:
-        """A call waits for others: what stands behind it in its worker is run elsewhere."""
+    def slot_blocked(self, worker_id: str, batch: int, unit: int) -> None:
+        """A call waits for others. A worker of one slot gives back what stands behind it."""
         worker = self.workers.get(worker_id)
-        if worker is None or batch not in worker.leases:
-            return []
-        worker.blocked.add((batch, unit))
-        if worker.slots > 1:
-            return []
-        revoked: list[Interruption] = []
-        for number in sorted(worker.leases, reverse=True):
-            if number >= batch:
-                last_begun = unit if number == batch else -1
-                revoked += self._revoke(worker, worker.leases[number], last_begun)
-        return revoked
+        if worker is not None and batch in worker.leases:
+            worker.blocked.add((batch, unit))
 
     def slot_resumed(self, worker_id: str, batch: int, unit: int) -> None:
         """It goes on."""
         worker = self.workers.get(worker_id)
         if worker is not None:
             worker.blocked.discard((batch, unit))
-
-    def _revoke(self, worker: Worker, lease: Lease, last_begun: int) -> list[Interruption]:
-        """Take back the units of a lease that were not begun."""
-        units = lease.left_units
-        pieces = lease.revoke_after(last_begun)
-        if not pieces:
-            return []
-        positions = sum(piece.span.size for piece in pieces)
-        worker.settled(lease, units - lease.left_units, positions)
-        lease.lane.running -= positions
-        self.outcomes.requeue([piece.span for piece in pieces])
-        return [
-            Interruption(worker.id, lease.number, piece.unit + index)
-            for piece in pieces
-            for index in range(piece.span.units)
-        ]
 
     # Cancelling.
 
@@ -305,6 +286,22 @@ def _guilty(lease: Lease, death: Death | None, *, first: bool) -> Span | None:
     if not death.busy or death.batch != lease.number:
         return None
     return lease.begun(death.unit, death.item)
+
+
+def _suspects(lease: Lease, death: Death | None) -> list[Span]:
+    """What else of a lease a dead worker with several slots was in."""
+    if death is None:
+        return []
+    places = [(unit, item) for batch, unit, item in death.others if batch == lease.number]
+    spans = [lease.begun(unit, item) for unit, item in places]
+    return [span for span in spans if span is not None]
+
+
+def _without(span: Span, other: Span) -> list[Span]:
+    """What remains of a span when another one is taken out."""
+    if span.block is not other.block:
+        return [span]
+    return list(span.without(other.start, other.stop))
 
 
 def _notices(lease: Lease, piece: Piece, span: Span) -> list[Interruption]:

@@ -139,25 +139,6 @@ class Lease:
         span = self.open[0].span
         return span.part(span.start, span.start + 1)
 
-    def revoke_after(self, unit: int) -> list[Piece]:
-        """Take back everything behind a unit: the worker has not begun it."""
-        kept: list[Piece] = []
-        revoked: list[Piece] = []
-        for piece in self.open:
-            if piece.unit > unit:
-                revoked.append(piece)
-            elif piece.span.block.items or piece.unit + piece.span.size <= unit + 1:
-                kept.append(piece)
-            else:
-                head = piece.span.take(unit + 1 - piece.unit)
-                kept.append(Piece(piece.unit, head))
-                revoked.append(Piece(unit + 1, piece.span))
-        self.open = kept
-        self.left_units -= len({piece.unit for piece in revoked if piece.span.block.items}) + sum(
-            piece.span.size for piece in revoked if not piece.span.block.items
-        )
-        return revoked
-
 
 def _unit(piece: Piece) -> int:
     return piece.unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom_services.functions import failures
@@ -48,25 +49,32 @@ class Outcomes:
         if statuses.count(Status.OK) == len(statuses):
             self._finish(span, statuses, values)
         elif span.block.items:
-            self._take_failure(span, Status(statuses[0]), values[0], now)
+            self._take_one(span, Status(statuses[0]), values[0], now)
         else:
             self._take_mixed(span, statuses, values, now)
 
     def _take_mixed(self, span: Span, statuses: bytes, values: Sequence[bytes], now: float) -> None:
-        """Results of plain calls, some of which failed: runs of good ones stay together."""
+        """Results of plain calls, not all of them good: what is alike and adjacent stays so."""
         start = 0
-        for index, status in enumerate(statuses):
+        for status, same in groupby(statuses):
+            stop = start + sum(1 for _ in same)
+            part = span.part(span.start + start, span.start + stop)
             if status == Status.OK:
-                continue
-            if start < index:
-                part = span.part(span.start + start, span.start + index)
-                self._finish(part, statuses[start:index], values[start:index])
-            part = span.part(span.start + index, span.start + index + 1)
-            self._take_failure(part, Status(status), values[index], now)
-            start = index + 1
-        if start < len(statuses):
-            part = span.part(span.start + start, span.stop)
-            self._finish(part, statuses[start:], values[start:])
+                self._finish(part, statuses[start:stop], values[start:stop])
+            elif status == Status.GIVEN_BACK:
+                self.requeue([part])
+            else:
+                for index in range(start, stop):
+                    one = span.part(span.start + index, span.start + index + 1)
+                    self._take_one(one, Status(status), values[index], now)
+            start = stop
+
+    def _take_one(self, span: Span, status: Status, value: bytes, now: float) -> None:
+        """What is not good: given back, or failed."""
+        if status is Status.GIVEN_BACK:
+            self.requeue([span])
+        else:
+            self._take_failure(span, status, value, now)
 
     def _take_failure(self, span: Span, status: Status, value: bytes, now: float) -> None:
         """Repeat failed positions one by one, or let them end."""

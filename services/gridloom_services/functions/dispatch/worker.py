@@ -25,7 +25,10 @@ BATCH_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Why a worker's connection ended, as its host says; `busy` with where it was."""
+    """Why a worker's connection ended, as its host says; `busy` with where it was.
+
+    `others`: of a worker with several slots, the batch, unit and item of what else it had begun.
+    """
 
     out_of_memory: bool = False
     timed_out: bool = False
@@ -33,6 +36,7 @@ class Death:
     batch: int = 0
     unit: int = 0
     item: int | None = None
+    others: tuple[tuple[int, int, int], ...] = ()
     details: tuple[tuple[str, str], ...] = ()
 
 

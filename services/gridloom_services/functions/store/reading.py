@@ -1,0 +1,215 @@
+"""What is read from the tables."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from gridloom_services.functions.call import Status, stored_id
+from gridloom_services.functions.packing import unpack_one
+from gridloom_services.functions.ranges import Ranges
+from gridloom_services.functions.store import codec
+from gridloom_services.functions.store import statements as sql
+from gridloom_services.functions.store.rows import (
+    Found,
+    InputRow,
+    LaneExtent,
+    Recovered,
+    Refill,
+    Upstream,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gridloom_services.functions.store.cursor import Cursor, Row
+    from gridloom_services.functions.store.rows import (
+        BlockRow,
+        Reads,
+        ResultQuery,
+        ResultRow,
+    )
+
+_PAGE = 16
+"""Rows asked for at a time, where a few large ones or many small ones may come."""
+
+
+def read(cursor: Cursor, reads: Reads) -> Found:
+    """Answer everything that is asked right after a commit."""
+    return Found(
+        refills=[_refill(cursor, refill) for refill in reads.refills],
+        recalls=[_recall(cursor, block) for block in reads.recalls],
+        blocked=[
+            (block, [_upstream(cursor, call) for call in calls]) for block, calls in reads.blocked
+        ],
+    )
+
+
+def _refill(cursor: Cursor, refill: Refill) -> tuple[list[BlockRow], bool]:
+    first = stored_id(refill.session, refill.first)
+    last = stored_id(refill.session, refill.last)
+    found: list[BlockRow] = []
+    calls = 0
+    while calls < refill.calls:
+        rows = cursor.all(sql.NEXT_BLOCKS, first, last, refill.spec, _PAGE)
+        for row in rows:
+            block = codec.block_row(row)
+            found.append(block)
+            calls += block.calls
+            first = block.id + 1
+            if calls >= refill.calls:
+                return found, False
+        if len(rows) < _PAGE:
+            return found, True
+    return found, False
+
+
+def _recall(cursor: Cursor, block_id: int) -> BlockRow | None:
+    row = cursor.one(sql.BLOCK, block_id)
+    if row is None:
+        return None
+    block = codec.block_row(row)
+    if block.needs:
+        upstreams = [found[0] for found in cursor.all(sql.DEPENDENCIES_OF, block_id)]
+        block.inputs = [_input(cursor, call) for call in upstreams]
+    return block
+
+
+def _input(cursor: Cursor, call: int) -> InputRow:
+    """What a call that has ended well returned."""
+    row = _run_of(cursor, call)
+    assert row is not None
+    if not row[4]:
+        return InputRow((_value(row, call),), chunked=False)
+    parts = [codec.result_row(part) for part in cursor.all(sql.PARTS_OF, row[1])]
+    return InputRow(tuple(part.values[0] for part in parts), chunked=True)
+
+
+def _upstream(cursor: Cursor, call: int) -> Upstream:
+    """Where a call stands."""
+    if is_unfinished(cursor, call):
+        return Upstream(call, None)
+    row = _run_of(cursor, call)
+    if row is None:
+        return Upstream(call, Status.REFUSED)
+    if not row[4]:
+        status = Status(row[5][call - row[1]])
+        return Upstream(call, status, b"" if status is Status.OK else _value(row, call))
+    for statuses, result_id in cursor.all(sql.FAILED_PARTS_OF, row[1]):
+        if statuses[0] != Status.OK:
+            failed = cursor.one(f"{sql.RESULTS} WHERE id = ?", result_id)
+            assert failed is not None
+            return Upstream(call, Status(statuses[0]), codec.result_row(failed).values[0])
+    return Upstream(call, Status.OK)
+
+
+def _run_of(cursor: Cursor, call: int) -> Row | None:
+    """The run of results that has a call's, or one of its parts."""
+    row = cursor.one(sql.RESULT_OF, call)
+    return row if row is not None and row[1] <= call < row[1] + row[2] else None
+
+
+def _value(row: Row, call: int) -> bytes:
+    return unpack_one(row[9], len(row[5]), call - row[1])
+
+
+def block_of(cursor: Cursor, call: int) -> BlockRow | None:
+    """The block that holds a call which has not ended."""
+    row = cursor.one(sql.BLOCK_OF, call)
+    if row is None or not row[0] <= call < row[0] + row[2]:
+        return None
+    block = codec.block_row(row)
+    if not block.items and block.done is not None and call - block.id in block.done:
+        return None
+    block.attempts = [codec.attempt_row(found) for found in cursor.all(sql.ATTEMPTS_OF, row[0])]
+    return block
+
+
+def is_unfinished(cursor: Cursor, call: int) -> bool:
+    """Whether a call is known and has not ended."""
+    return block_of(cursor, call) is not None
+
+
+def results(cursor: Cursor, query: ResultQuery) -> list[ResultRow]:
+    """At least one where there is any, then as many as the limits allow."""
+    found: list[ResultRow] = []
+    calls = size = 0
+    for row in _result_rows(cursor, query):
+        result = codec.result_row(row)
+        found.append(result)
+        calls += len(result.statuses)
+        size += len(row[9])
+        if calls >= query.calls or size >= query.value_bytes:
+            break
+    return found
+
+
+def _result_rows(cursor: Cursor, query: ResultQuery) -> Iterator[Row]:
+    after = stored_id(query.session, query.after)
+    if query.call:
+        yield from _rows_of_call(cursor, query.call, after)
+        return
+    while True:
+        if query.group:
+            rows = cursor.all(sql.GROUP_RESULTS_AFTER, query.group, after, _PAGE)
+        else:
+            last = stored_id(query.session + 1, 0) - 1
+            rows = cursor.all(sql.RESULTS_AFTER, after, last, _PAGE)
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
+
+
+def _rows_of_call(cursor: Cursor, call: int, after: int) -> Iterator[Row]:
+    """A plain call's result is cut out of its run."""
+    row = _run_of(cursor, call)
+    if row is None:
+        return
+    if row[4]:
+        while rows := cursor.all(sql.PARTS_AFTER, row[1], after, _PAGE):
+            yield from rows
+            after = rows[-1][0]
+    elif row[0] > after:
+        at = call - row[1]
+        value = len(_value(row, call)).to_bytes(4, "little") + _value(row, call)
+        offset = row[7] + at
+        yield (row[0], call, 1, 0, 0, row[5][at : at + 1], row[6], offset, row[8], value)
+
+
+def recover(cursor: Cursor) -> Recovered:
+    """Everything unfinished, the calls themselves left out."""
+    newest = cursor.one(sql.NEWEST_SESSION)
+    return Recovered(
+        next_session=1 + (newest[0] if newest and newest[0] else 0),
+        sessions=[codec.session_row(row) for row in cursor.all(sql.SESSIONS_IN_USE)],
+        specs=[codec.spec_row(row) for row in cursor.all(sql.SPECS_IN_USE)],
+        groups=[codec.group_row(row) for row in cursor.all(sql.GROUPS_IN_USE)],
+        pools=[codec.pool_row(row) for row in cursor.all(sql.POOLS)],
+        lanes=_extents(cursor),
+        waiting=_waiting(cursor),
+        attempts=[codec.attempt_row(row) for row in cursor.all(sql.ATTEMPTS)],
+        holds=[codec.hold_row(row) for row in cursor.all(sql.HOLDS)],
+    )
+
+
+def _extents(cursor: Cursor) -> list[LaneExtent]:
+    done: dict[tuple[int, int], int] = {}
+    for block, spec, packed in cursor.all(sql.DONE_OF):
+        key = (block >> 40, spec)
+        done[key] = done.get(key, 0) + Ranges.unpack(packed).count
+    mask = stored_id(1, 0) - 1
+    return [
+        LaneExtent(
+            session, spec, first & mask, last & mask, int(size) - done.get((session, spec), 0)
+        )
+        for session, spec, first, last, size in cursor.all(sql.EXTENTS)
+    ]
+
+
+def _waiting(cursor: Cursor) -> list[tuple[int, int, tuple[int, ...]]]:
+    rows = cursor.all(sql.WAITING)
+    return [
+        (block, spec, tuple(row[2] for row in same))
+        for (block, spec), same in groupby(rows, key=lambda row: (row[0], row[1]))
+    ]

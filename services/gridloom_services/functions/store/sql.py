@@ -1,0 +1,165 @@
+"""The store of calls in tables: on SQLite inline on the loop, on PostgreSQL in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from gridloom_services.common.errors import GridloomServiceError
+from gridloom_services.common.store import Database
+from gridloom_services.functions.store import codec, pruning, reading, writing
+from gridloom_services.functions.store import statements as sql
+from gridloom_services.functions.store.cursor import PostgresCursor, SqliteCursor
+from gridloom_services.functions.store.tables import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from gridloom_services.functions.call import Function
+    from gridloom_services.functions.store.base import Done
+    from gridloom_services.functions.store.cursor import Cursor
+    from gridloom_services.functions.store.rows import (
+        BlockRow,
+        Changes,
+        Found,
+        GroupRow,
+        OutputQuery,
+        OutputRow,
+        Pruned,
+        Reads,
+        Recovered,
+        ResultQuery,
+        ResultRow,
+        SessionRow,
+        SpecRow,
+    )
+
+T = TypeVar("T")
+
+WAL_BYTES = 16 << 20
+"""Larger than the default: a flood of calls should not checkpoint at every tenth commit."""
+
+_NEWEST = (1e18, 0)
+
+
+class SqlCallStore:
+    """`CallStore` on a database of either kind."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._database: Database
+        self._commits: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> int:
+        """Open, make or migrate the tables; count this start."""
+        self._database = await Database.open(self._url, SCHEMA, wal_bytes=WAL_BYTES)
+        return await self._database.next_epoch()
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        if self._commits:
+            await asyncio.wait(self._commits)
+        await self._database.close()
+
+    def commit(self, changes: Changes, reads: Reads, done: Done) -> None:
+        """See `CallStore.commit`."""
+
+        def work(connection: Connection) -> Found:
+            cursor = self._cursor(connection)
+            released = writing.write(cursor, changes)
+            found = reading.read(cursor, reads)
+            found.released = released
+            return found
+
+        if self._database.is_sqlite:
+            try:
+                found: Found | GridloomServiceError = self._database.transact(work)
+            except GridloomServiceError as error:
+                found = error
+            done(found)
+        else:
+            task = asyncio.get_running_loop().create_task(self._commit_in_thread(work, done))
+            self._commits.add(task)
+            task.add_done_callback(self._commits.discard)
+
+    async def _commit_in_thread(self, work: Callable[[Connection], Found], done: Done) -> None:
+        try:
+            found: Found | GridloomServiceError = await self._database.write(work)
+        except GridloomServiceError as error:
+            found = error
+        done(found)
+
+    def _cursor(self, connection: Connection) -> Cursor:
+        if self._database.is_sqlite:
+            return SqliteCursor(self._database.raw)
+        return PostgresCursor(connection)
+
+    async def _read(self, work: Callable[[Cursor], T]) -> T:
+        return await self._database.read(lambda connection: work(self._cursor(connection)))
+
+    async def recover(self) -> Recovered:
+        """What is unfinished."""
+        return await self._read(reading.recover)
+
+    async def function(self, digest: bytes) -> Function | None:
+        """A function's code."""
+        row = await self._read(lambda cursor: cursor.one(sql.FUNCTION, digest))
+        return None if row is None else codec.function_row(row)
+
+    async def functions(self, project: str) -> list[Function]:
+        """Those of a project, without their code."""
+        rows = await self._read(lambda cursor: cursor.all(sql.FUNCTIONS, b"", project))
+        return [codec.function_row(row) for row in rows]
+
+    async def session(self, *, key: bytes = b"", name: str = "") -> SessionRow | None:
+        """A session by key or by name."""
+        column, value = ("key", key) if key else ("name", name)
+        query = f"{sql.SESSIONS} WHERE {column} = ?"
+        row = await self._read(lambda cursor: cursor.one(query, value))
+        return None if row is None else codec.session_row(row)
+
+    async def spec(self, session: int, number: int) -> SpecRow | None:
+        """A specification."""
+        query = f"{sql.SPECS} WHERE session = ? AND number = ?"
+        row = await self._read(lambda cursor: cursor.one(query, session, number))
+        return None if row is None else codec.spec_row(row)
+
+    async def group(self, group_id: int) -> GroupRow | None:
+        """A group."""
+        row = await self._read(lambda cursor: cursor.one(f"{sql.GROUPS} WHERE id = ?", group_id))
+        return None if row is None else codec.group_row(row)
+
+    async def groups(
+        self, project: str, before: tuple[float, int] | None, limit: int
+    ) -> list[GroupRow]:
+        """Newest first."""
+        at, group = before or _NEWEST
+        rows = await self._read(
+            lambda cursor: cursor.all(sql.GROUPS_PAGE, project, at, group, limit)
+        )
+        return [codec.group_row(row) for row in rows]
+
+    async def results(self, query: ResultQuery) -> list[ResultRow]:
+        """Results after a number, in order."""
+        return await self._read(lambda cursor: reading.results(cursor, query))
+
+    async def block(self, call: int) -> BlockRow | None:
+        """The block that holds a call which has not ended."""
+        return await self._read(lambda cursor: reading.block_of(cursor, call))
+
+    async def outputs(self, query: OutputQuery) -> list[tuple[int, OutputRow]]:
+        """What was printed."""
+        statement = sql.OUTPUTS_OF_CALL if query.call else sql.OUTPUTS_OF_GROUP
+        whose = query.call or query.group
+        rows = await self._read(
+            lambda cursor: cursor.all(statement, whose, query.after, query.limit)
+        )
+        return [codec.output_row(row) for row in rows]
+
+    async def prune(self, before: float, limit: int) -> Pruned:
+        """Remove some of what is older."""
+        return await self._database.write(
+            lambda connection: pruning.prune(self._cursor(connection), before, limit)
+        )
