@@ -102,12 +102,13 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def _refuse_unknown(prefix: str, environment: Mapping[str, str], names: Iterable[str]) -> None:
-    known = [prefix + name.upper() for name in names]
+    known = [name.upper() for name in names]
     for key in environment:
-        if key.startswith(prefix) and key not in known and key not in _OF_GANGS:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
-            raise SettingsError(f"unknown setting {key}{hint}", field=key)
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and name not in known and key not in _OF_GANGS:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
+            raise SettingsError(f"unknown setting {key}; {hint}", field=key)
 
 
 def _loaded(

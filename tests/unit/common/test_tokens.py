@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gridloom_services.common.auth import Principal
+from gridloom_services.common.errors import UnauthenticatedError
+from gridloom_services.common.tokens import (
+    GangTokens,
+    ServiceTokens,
+    SignedTokens,
+    read_or_create_secret,
+    read_or_create_token,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRET = b"0" * 32
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(st.text(), st.integers(1, 10**6), st.text(), st.none() | st.integers(0, 10**6), st.text())
+def test_a_gangs_token_tells_whose_it_is(job_id, attempt, project, element, owner):
+    tokens = GangTokens(SECRET)
+    principal = tokens.verify(tokens.issue(job_id, attempt, project, element, owner=owner))
+    expected = Principal(owner or job_id, "gang", project, job_id, attempt, element)
+    assert principal == expected
+
+
+def test_a_token_of_another_platform_is_refused():
+    with pytest.raises(UnauthenticatedError):
+        GangTokens(b"1" * 32).verify(GangTokens(SECRET).issue("job_1", 1, "chem"))
+
+
+@given(st.data())
+def test_a_token_with_any_character_changed_is_refused(data):
+    token = GangTokens(SECRET).issue("job_1", 1, "chem")
+    place = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.characters().filter(lambda c: c != token[place]))
+    with pytest.raises(UnauthenticatedError):
+        GangTokens(SECRET).verify(token[:place] + other + token[place + 1 :])
+
+
+@given(st.text())
+def test_no_text_that_we_did_not_sign_is_a_token(text):
+    with pytest.raises(UnauthenticatedError):
+        GangTokens(SECRET).verify(text)
+
+
+def test_a_token_ends_with_its_lifetime():
+    clock = Clock()
+    tokens = GangTokens(SECRET, clock)
+    token = tokens.issue("job_1", 1, "chem", lifetime_s=60)
+    clock.now += 60
+    assert tokens.verify(token).job_id == "job_1"
+    clock.now += 1
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        tokens.verify(token)
+
+
+def test_a_token_is_dead_when_its_attempt_is():
+    tokens = GangTokens(SECRET)
+    first, second = (tokens.issue("job_1", attempt, "chem") for attempt in (1, 2))
+    tokens.set_liveness(lambda principal: principal.attempt == 2)
+    assert tokens.verify(second).attempt == 2
+    with pytest.raises(UnauthenticatedError, match="attempt 1 of job_1 is over"):
+        tokens.verify(first)
+
+
+def test_services_and_gangs_are_not_taken_for_each_other():
+    gangs, services = GangTokens(SECRET), ServiceTokens(SECRET)
+    token = services.issue("functions")
+    assert services.authenticate(token) == Principal("functions", "service", project="")
+    with pytest.raises(UnauthenticatedError):
+        gangs.verify(token)
+    with pytest.raises(UnauthenticatedError):
+        services.authenticate(gangs.issue("job_1", 1, "chem"))
+
+
+def test_signed_claims_come_back_as_they_were():
+    tokens = SignedTokens(SECRET, Clock())
+    claims = tokens.claims(tokens.sign({"a": [1, "ü"]}, 5))
+    assert claims == {"a": [1, "ü"], "exp": 1005}
+
+
+def test_token_and_secret_are_made_once_and_only_the_owner_may_read_them(tmp_path):
+    for read in (read_or_create_token, read_or_create_secret):
+        path = tmp_path / read.__name__
+        first = read(path)
+        assert read(path) == first
+        assert len(first) >= 32
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_token_written_by_hand_may_end_its_line(tmp_path):
+    (tmp_path / "token").write_text("mine\n")
+    assert read_or_create_token(tmp_path / "token") == "mine"
+
+
+def test_many_that_begin_at_once_agree_on_the_secret(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        # Threads share a pid, processes do not: each has a file of its own to begin with.
+        paths = [tmp_path / str(number) for number in range(8)]
+        found = list(threads.map(read_or_create_secret, paths))
+    assert len(set(found)) == 8
+    children = []
+    for _ in range(8):
+        if (pid := os.fork()) == 0:
+            read_or_create_secret(tmp_path / "shared")
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
+    assert len(read_or_create_secret(tmp_path / "shared")) == 32
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
