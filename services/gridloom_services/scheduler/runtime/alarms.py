@@ -40,7 +40,7 @@ class Doorbell:
     def _read(self) -> None:
         try:
             while True:
-                self._ring(self._socket.recv(_LONGEST_BYTES).decode())
+                self._ring(self._socket.recv(_LONGEST_BYTES).decode(errors="replace"))
         except BlockingIOError:
             return
 

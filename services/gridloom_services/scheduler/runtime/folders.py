@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from gridloom.worker.supervision import handover
@@ -192,7 +192,7 @@ def _units(record: dict[str, Any]) -> Units:
 
 
 def _gang(record: dict[str, Any]) -> Gang:
-    return Gang(**{**record, "roles": tuple(map(_role, record["roles"]))})
+    return Gang(**{**_fields(Gang, record), "roles": tuple(map(_role, record["roles"]))})
 
 
 def _role(record: dict[str, Any]) -> GangRole:
@@ -204,4 +204,9 @@ def _role(record: dict[str, Any]) -> GangRole:
         "volumes": tuple(Volume(**each) for each in record["volumes"]),
         "secrets": tuple(Secret(**each) for each in record["secrets"]),
     }
-    return GangRole(**{**record, **parts})
+    return GangRole(**{**_fields(GangRole, record), **parts})
+
+
+def _fields(kind: type[Any], record: dict[str, Any]) -> dict[str, Any]:
+    """What this version knows of a record that another version may have written."""
+    return {each.name: record[each.name] for each in fields(kind) if each.name in record}

@@ -132,7 +132,7 @@ class End(NamedTuple):
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> End:
         """Read back what `_asdict` gave."""
-        values = {name: record[name] for name in cls._fields}
+        values = {name: record[name] for name in cls._fields if name in record}
         values["ended"] = _ends(record["ended"])
         values["outputs"] = [CollectedFile(*each) for each in record["outputs"]]
         return cls(**values)
