@@ -23,13 +23,16 @@ __all__ = [
     "DropPromise",
     "Explanation",
     "Grow",
+    "JobState",
     "Misfit",
     "NodeState",
+    "Part",
     "Promise",
     "QueueState",
     "Reason",
     "Snapshot",
     "Start",
+    "Wanted",
 ]
 
 
@@ -137,8 +140,9 @@ class Misfit:
     """Why no set of nodes that are here could ever hold a gang.
 
     Where one replica is too large, `asked` is what it asks of `resource` and `largest` the most
-    that one node has; else `asked` is the role's sum and `largest` that of the nodes that could help.
-    `resource` is "" where no node carries the selector's labels.
+    that one node has; else `asked` is the sum over the role and `largest` that of as many replicas
+    as the nodes hold. `resource` is "" where no node carries the selector's labels, and where each
+    role would fit but not all of them together; `asked` is then a number of replicas.
     """
 
     role: str
@@ -165,15 +169,51 @@ class QueueState:
     used: Mapping[str, int]
     queued: int
     running: int
+    priority: int = 0
+    quota: Mapping[str, int] = field(default_factory=dict)
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a running element holds of one role on one node, until `end` at the latest."""
+
+    element: int
+    role: str
+    node: str
+    count: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Replicas of one role that a running element still asks for."""
+
+    element: int
+    role: str
+    sequence: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A job as the engine knows it; `priority` is the effective one, `waiting` are runs."""
+
+    queue: str
+    priority: int
+    sequence: int
+    time_limit_s: int
+    max_parallel: int
+    waiting: tuple[tuple[int, int], ...]
+    running: tuple[Part, ...]
+    wanted: tuple[Wanted, ...]
+    promise: Promise | None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that decides: two engines with equal snapshots plan alike."""
+    """Everything that decides but what jobs ask for: engines that lived alike have equal ones."""
 
     nodes: tuple[NodeState, ...]
     queues: Mapping[str, QueueState]
-    waiting: Mapping[str, tuple[tuple[int, int], ...]]
-    running: Mapping[str, Mapping[int, tuple[tuple[str, str, int, int], ...]]]
-    growing: Mapping[str, tuple[tuple[int, str, int, int], ...]]
-    promises: tuple[Promise, ...]
+    jobs: Mapping[str, JobState]

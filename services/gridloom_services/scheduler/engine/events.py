@@ -24,6 +24,9 @@ MAX_AMOUNT = 2**50
 MAX_REPLICAS = 2**20
 """Most replicas that one role may have."""
 
+MAX_ROLES = 200
+"""Most roles that one gang may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

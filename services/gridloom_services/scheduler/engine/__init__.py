@@ -1,0 +1,11 @@
+"""The scheduling engine: pure, deterministic, numpy and nothing else.
+
+Give it what happened (`events`) by `Engine.apply`, ask it what to do (`decisions`) by
+`Engine.plan`. See `docs` of each module for the part that it plays; `plan` is where they meet.
+"""
+
+from gridloom_services.scheduler.engine import decisions, events
+from gridloom_services.scheduler.engine.engine import Engine
+from gridloom_services.scheduler.engine.errors import EngineError
+
+__all__ = ["Engine", "EngineError", "decisions", "events"]

@@ -1,0 +1,152 @@
+"""Explanations: why a job waits, behind what, and how many wait for what others hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridloom_services.scheduler.engine.budget import Budget
+from gridloom_services.scheduler.engine.decisions import Explanation, Reason
+from gridloom_services.scheduler.engine.fit import place
+from gridloom_services.scheduler.engine.jobs import GROWTH, JOB
+from gridloom_services.scheduler.engine.reach import NEVER
+from gridloom_services.scheduler.engine.room import Room
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from gridloom_services.scheduler.engine.columns import Ints, Mask, Need
+    from gridloom_services.scheduler.engine.reach import Reaches
+    from gridloom_services.scheduler.engine.state import State
+
+_MOST_AHEAD = 100
+
+Why = tuple[Reason, str, int, int]
+"""A reason, the resource that is short, what is asked of it and what there is."""
+
+
+class Explainer:
+    """Answers about jobs that wait. Reads the state and never changes it."""
+
+    def __init__(self, state: State, reaches: Reaches) -> None:
+        self._state = state
+        self._reaches = reaches
+
+    def explain(self, job: str, now: int) -> Explanation:
+        """Why the job's next element has not started."""
+        jobs = self._state.jobs
+        row = jobs.row(job)
+        if not jobs.pending[row]:
+            return Explanation(Reason.NONE)
+        reason, resource, asked, available = self._why(row, now)
+        ahead = self._ahead(row)
+        held = self._state.promises.get(row)
+        return Explanation(
+            reason=reason,
+            resource=resource,
+            asked=asked,
+            available=available,
+            ahead=tuple(jobs.ids[other] for other in ahead[:_MOST_AHEAD].tolist()),
+            ahead_count=ahead.size,
+            promised_start=None if held is None else held.start,
+        )
+
+    def waiting(self, except_jobs: Collection[str]) -> int:
+        """How many jobs wait for resources that others hold, as far as is known."""
+        jobs, queues = self._state.jobs, self._state.queues
+        rows = np.flatnonzero(jobs.array("pending"))
+        keep = (queues.array("closed") == 0)[jobs.array("queue")[rows]]
+        most = jobs.array("max_parallel")[rows]
+        keep &= (most == 0) | (jobs.array("running")[rows] < most)
+        keep &= ~self._hopeless()[jobs.array("klass")[rows]]
+        rows = rows[keep]
+        rows = rows[Budget(self._state, now=0).ever_affords(rows)]
+        kinds = jobs.array("kind")[rows]
+        without = {jobs.rows[job] for job in except_jobs if job in jobs.rows}
+        growing = {jobs.parents[row].row for row in rows[kinds == GROWTH].tolist()}
+        left = rows[kinds == JOB]
+        both = growing.intersection(left.tolist()) if growing else set()
+        excepted = int(np.isin(left, list(without)).sum()) if without else 0
+        return int(left.size) - excepted + len(growing - without - both)
+
+    def _why(self, row: int, now: int) -> Why:
+        state, jobs = self._state, self._state.jobs
+        queue, klass = jobs.queue[row], jobs.klass[row]
+        if state.queues.closed[queue]:
+            return Reason.QUEUE_CLOSED, "", 0, 0
+        most = jobs.max_parallel[row]
+        if most and jobs.running[row] >= most:
+            return Reason.ARRAY_LIMIT, "", most, jobs.running[row]
+        if self._reaches.of(klass) == NEVER:
+            misfit = self._reaches.shape_misfit(state.shape(row))
+            if misfit is not None:
+                return Reason.NODES_TOO_SMALL, misfit.resource, misfit.asked, misfit.largest
+        room = Room(state, self._reaches, now)
+        short = room.budget.lacks(queue, state.shape(row).total)
+        if short is not None:
+            asked = dict(state.shape(row).total)[short]
+            left = max(0, room.budget.left(queue, short))
+            return Reason.QUEUE_QUOTA, state.resources.names[short], asked, left
+        return self._why_no_room(row, room)
+
+    def _why_no_room(self, row: int, room: Room) -> Why:
+        state = self._state
+        shape = state.shape(row)
+        allowed = self._reaches.allowed(state.jobs.klass[row])
+        if place(room.profile.free, shape, allowed, room.profile.pack) is None:
+            return (Reason.RESOURCES, *self._shortest(row, room, allowed))
+        for other in self._promised_before(row):
+            room.keep(other, state.promises[other])
+        if not room.allows(row) or room.find(row) is None:
+            return (Reason.PRIORITY, *self._shortest(row, room, allowed))
+        return Reason.NEXT_CYCLE, "", 0, 0
+
+    def _promised_before(self, row: int) -> list[int]:
+        jobs, promises = self._state.jobs, self._state.promises
+        others = [r for r in promises if r != row and jobs.priority[r] >= jobs.priority[row]]
+        return sorted(others, key=lambda r: (-jobs.priority[r], promises[r].start))
+
+    def _shortest(self, row: int, room: Room, allowed: Mask) -> tuple[str, int, int]:
+        """The resource that is scarcest beside what is asked: in all, else on the best node."""
+        shape = self._state.shape(row)
+        avail, _ = room.pledges.avail(self._state.jobs.end(row, room.now))
+        avail = np.maximum(avail[:, allowed], 0)
+        names = self._state.resources.names
+        sums = _scarcest(shape.total, avail.sum(axis=1))
+        if sums is not None and sums[1] > sums[2]:
+            return names[sums[0]], sums[1], sums[2]
+        largest = avail.max(axis=1, initial=0)
+        short = [s for role in shape.roles if (s := _scarcest(role.need, largest)) is not None]
+        worst = max(short, key=lambda s: s[1] / max(1, s[2]), default=None)
+        if worst is not None and worst[1] > worst[2]:
+            return names[worst[0]], worst[1], worst[2]
+        return ("", 0, 0) if sums is None else (names[sums[0]], sums[1], sums[2])
+
+    def _ahead(self, row: int) -> Ints:
+        """Waiting jobs of the same queue that come before this one, in order."""
+        jobs = self._state.jobs
+        order = jobs.order()
+        mine: Mask = jobs.array("queue")[order] == jobs.queue[row]
+        mine &= jobs.array("pending")[order] > 0
+        mine &= jobs.array("kind")[order] == JOB
+        order = order[mine]
+        before: int = np.flatnonzero(order == row)[0].item()
+        return order[:before]
+
+    def _hopeless(self) -> Mask:
+        """Classes that no set of usable nodes could hold."""
+        classes, nodes = self._state.classes, self._state.nodes
+        capacity = nodes.capacity.data[:, : nodes.size][:, nodes.usable()]
+        need = classes.need.data[:, : classes.size]
+        total = classes.total.data[:, : classes.size]
+        largest = capacity.max(axis=1, initial=0)[:, None]
+        hopeless: Mask = self._reaches.known_never()
+        hopeless |= (need > largest).any(axis=0)
+        hopeless |= (total > capacity.sum(axis=1)[:, None]).any(axis=0)
+        return hopeless
+
+
+def _scarcest(need: Need, available: Ints) -> tuple[int, int, int] | None:
+    amounts = [(number, asked, int(available[number])) for number, asked in need]
+    return max(amounts, key=lambda a: a[1] / max(1, a[2]), default=None)
