@@ -127,6 +127,19 @@ class EchoClient:
             return [await call(iter(requests), metadata=self._metadata)]
         return [response async for response in self.stream(kind, *requests)]
 
+    async def refusal_of(self, kind: str) -> None:
+        """A call that is refused before it has sent anything.
+
+        A stream of requests that is refused while it is written confuses the asyncio client.
+        """
+        path = f"/{SERVICE}/{kind}"
+        if kind in {"Unary", "ServerStream"}:
+            await self.all_of(kind, b"a")
+        elif kind == "ClientStream":
+            await self._channel.stream_unary(path)(metadata=self._metadata)
+        else:
+            await self._channel.stream_stream(path)(metadata=self._metadata).read()
+
 
 KINDS = ("Unary", "ServerStream", "ClientStream", "BidiStream", "WritingStream")
 

@@ -40,11 +40,11 @@ def test_a_record_is_one_line_of_json_with_its_fields(written):
 
 def test_an_exception_is_part_of_its_line(written):
     try:
-        raise ValueError("two\nlines")
+        int("two\nlines")
     except ValueError:
         log.exception("failed")
     (line,) = written()
-    assert "two\nlines" in line["exception"]
+    assert "two\\nlines" in line["exception"]
     assert "Traceback" in line["exception"]
 
 

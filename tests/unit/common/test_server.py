@@ -92,12 +92,10 @@ async def test_health_needs_no_token_and_reflection_does():
             stub = reflection_pb2_grpc.ServerReflectionStub(channel)
             request = reflection_pb2.ServerReflectionRequest(list_services="")
             metadata = (("authorization", f"Bearer {TOKEN}"),)
-            answers = [
-                a async for a in stub.ServerReflectionInfo(iter([request]), metadata=metadata)
-            ]
-            names = {each.name for each in answers[0].list_services_response.service}
+            answer = await stub.ServerReflectionInfo(iter([request]), metadata=metadata).read()
+            names = {each.name for each in answer.list_services_response.service}
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.ServerReflectionInfo(iter([request])).read()
+                await stub.ServerReflectionInfo().read()
     assert {SERVICE, "grpc.health.v1.Health"} <= names
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
@@ -112,7 +110,8 @@ async def test_a_call_under_way_is_finished_within_the_grace_and_new_ones_are_re
         await app.streams_end.wait()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.unary(b"new")
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        # gRPC itself cancels what it has read after its end began. Clients try both again.
+        assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         may_end.set()
         assert await call == b"echo slow"
         await stopping
@@ -179,13 +178,13 @@ async def test_an_app_that_cannot_stop_does_not_keep_the_others_from_it(caplog):
 
 
 async def test_it_is_idle_when_no_app_has_work_and_nobody_calls():
-    app = EchoApp()
+    app = EchoApp(lambda _: asyncio.sleep(60))
     async with serving(app) as (server, client):
         assert server.is_idle()
         app.idle = False
         assert not server.is_idle()
         app.idle = True
         stream = client.stream("BidiStream", b"a")
-        await stream.read()
+        await eventually(lambda: app.callers)
         assert not server.is_idle()
         stream.cancel()

@@ -89,7 +89,7 @@ async def test_a_call_without_a_valid_token_is_refused(kind, token):
     app = EchoApp()
     async with serving(app) as (_, client):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await client.with_token(token).all_of(kind, b"a")
+            await client.with_token(token).refusal_of(kind)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert app.callers == []
 
@@ -100,7 +100,7 @@ async def test_a_gang_may_call_what_is_meant_for_gangs_and_nothing_else():
         gang = client.with_token(GANG_TOKENS.issue("job_1", 2, "chem"))
         await gang.unary(b"a")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await gang.all_of("BidiStream", b"a")
+            await gang.refusal_of("BidiStream")
     assert [(p.job_id, p.attempt, p.project) for p in app.callers] == [("job_1", 2, "chem")]
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "job_1" in caught.value.details()
