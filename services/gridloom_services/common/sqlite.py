@@ -65,7 +65,9 @@ class SqliteBackend:
         return self._connection
 
     def warm(self) -> None:
-        """Once, before the first commits that are waited for."""
+        """Once, after the schema is right and before the first commits that are waited for."""
+        # Not before: a migration may rebuild a table, which removes the old one with its rows.
+        self.raw.execute("PRAGMA foreign_keys = ON").close()
         grow_wal(self._path, self._wal_bytes)
 
     def close(self) -> None:
@@ -157,7 +159,6 @@ def _configure(connection: sqlite3.Connection, wal_bytes: int) -> None:
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
-        "foreign_keys = ON",
         f"wal_autocheckpoint = {pages}",
         "temp_store = MEMORY",
     ):

@@ -65,7 +65,7 @@ class Backend(Protocol):
         ...
 
     def warm(self) -> None:
-        """Once, before the first commits that are waited for."""
+        """Once, after the schema is right and before the first commits that are waited for."""
         ...
 
     def close(self) -> None:
