@@ -21,7 +21,7 @@ from gridloom.calls import fork, reading
 from gridloom.calls.output import lines_of
 from gridloom.calls.states import CallState
 from gridloom.errors import CancelledError
-from gridloom.payload import Pending
+from gridloom.payload import Pending, in_arguments
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,6 +60,9 @@ class Source(Protocol):
 
     def cancel_call(self, future: CallFuture[Any], grace_s: float | None) -> None:
         """Ask that this call does not run, or stops."""
+
+    def let_arrive(self, future: CallFuture[Any]) -> None:
+        """Wait until the platform knows the call."""
 
     def await_result(self, future: CallFuture[Any]) -> None:
         """See to it that the future will be resolved; asked before anybody waits for it."""
@@ -188,15 +191,26 @@ class CallFuture(Pending, concurrent.futures.Future[T], Generic[T]):
         return self._source.name, self._sequence
 
     @property
-    def settled(self) -> bool:
+    def number(self) -> int:
+        """Its number in its session; 0: it was never sent."""
+        return self._sequence
+
+    @property
+    def is_over(self) -> bool:
         """As `done()`, and never starts to look for the result."""
         return self._state is not PENDING
+
+    @property
+    def settled(self) -> bool:
+        """Whether its value is here: as an argument it is sent along then."""
+        return self._state is FINISHED and self._status in {OK, _VALUE}
 
     @property
     def state(self) -> CallState:
         """The call's state now: as known here once it is done, else asked of the service."""
         if self._state is not PENDING:
             return self._known_state()
+        self._source.let_arrive(self)
         return self._source.connection.run(reading.call_state(self.id))
 
     def cancel(self, grace: units.Duration | None = None) -> bool:
@@ -344,7 +358,9 @@ class CallFuture(Pending, concurrent.futures.Future[T], Generic[T]):
             return CallState.CANCELLED
         return CallState.SUCCEEDED if self._status in {OK, _VALUE} else CallState.FAILED
 
-    def __reduce__(self) -> tuple[Callable[..., CallFuture[Any]], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if in_arguments() and self.settled:
+            return _passed, (self.result(),)
         from gridloom.calls.attach import reopened_call
 
         return reopened_call, (self._source.connection.locator.name, self.id)
@@ -354,6 +370,11 @@ class CallFuture(Pending, concurrent.futures.Future[T], Generic[T]):
 
     def __deepcopy__(self, memo: object) -> CallFuture[T]:
         return self
+
+
+def _passed(value: Any) -> Any:
+    """What stands in a pickle of arguments for a result that is here already."""
+    return value
 
 
 def _run_callback(callback: Callable[[Any], object], future: CallFuture[Any]) -> None:

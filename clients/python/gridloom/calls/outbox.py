@@ -157,7 +157,7 @@ class Outbox:
         with self._lock:
             if self._is_full() or self._error is not None:
                 self._wait_for_room()
-            if extras is not None and any(one.settled for one in extras.dependencies):
+            if extras is not None and any(one.is_over for one in extras.dependencies):
                 return False
             self._last = number = self._last + 1
             self._unacknowledged_bytes += len(arguments)

@@ -20,6 +20,7 @@ import grpc
 from gridloom import ids
 from gridloom.api.functions.v1 import call_pb2, session_pb2
 from gridloom.calls import fork
+from gridloom.calls.definition import function_definition
 from gridloom.calls.inbox import Inbox
 from gridloom.calls.outbox import Outbox
 from gridloom.calls.stream import Requests
@@ -61,9 +62,14 @@ class Session:
         self._key = secrets.token_bytes(16)
         self.name = ids.session_name(self._key)
         self.epoch = fork.epoch()
-        self.codec = PayloadCodec(ObjectsClient(connection))
+        self.objects = ObjectsClient(connection)
+        self.codec = PayloadCodec(self.objects)
+        self._functions: dict[int, tuple[Callable[..., Any], bytes]] = {}
         self.outbox = Outbox(self.name)
         self.error: BaseException | None = None
+        # What the service has measured of specs, in seconds an item; what maps have, of functions.
+        self.estimates: dict[int, float] = {}
+        self.item_times: dict[bytes, float] = {}
         self._listeners: dict[int, Callable[[Printed], None]] = {}
         self._inbox = Inbox(self.outbox, self._listeners, self.name)
         self._numbers_lock = threading.Lock()
@@ -83,6 +89,16 @@ class Session:
         return self.error is None and self.epoch == fork.epoch() and not self._closing.is_set()
 
     # ---- sending
+
+    def digest_of(self, function: Callable[..., Any]) -> bytes:
+        """The digest of a function, which is pickled and made known when it is first asked for."""
+        known = self._functions.get(id(function))
+        if known is None:
+            definition = function_definition(function, self.codec, self.objects)
+            self.define(definition)
+            # The function is kept with its digest: its id must not become another's.
+            known = self._functions[id(function)] = function, definition.digest
+        return known[1]
 
     def define(self, function: FunctionDefinition) -> None:
         """Make a function known; later specs may name its digest."""
@@ -165,6 +181,11 @@ class Session:
         """Ask that the call of a future does not begin, or stops."""
         self.cancel(future.address[1], running=True, grace_s=grace_s)
 
+    def let_arrive(self, future: CallFuture[Any]) -> None:
+        """Wait until a call is on the platform's disk."""
+        if self.usable:
+            self.outbox.wait_acknowledged(future.number, self._connection.patience_s)
+
     def await_result(self, future: CallFuture[Any]) -> None:
         """Results come by themselves; only a forked child's copy of a session gets none."""
         if self.epoch != fork.epoch():
@@ -227,6 +248,8 @@ class Session:
                     self._welcomed(response.welcome, requests)
                 for digest in response.missing_functions:
                     self._send_function(digest)
+                for estimate in response.estimates:
+                    self.estimates[estimate.spec] = estimate.item_us / 1e6
                 self._inbox.take(response)
         finally:
             requests.close()

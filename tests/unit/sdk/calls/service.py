@@ -15,6 +15,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from typing import Self
 
 import grpc
 from gridloom.api.functions.v1 import (
@@ -24,6 +25,7 @@ from gridloom.api.functions.v1 import (
     pool_pb2,
     session_pb2,
 )
+from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
 from gridloom.payload import PayloadCodec
 
 OK = call_pb2.CALL_STATUS_OK
@@ -94,11 +96,39 @@ class Session:
         self.hellos: list[session_pb2.Hello] = []
 
 
+class ObjectsService(objects_pb2_grpc.ObjectsServiceServicer):
+    """Objects in memory."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+
+    def PutObject(self, request_iterator, context):  # noqa: N802, ARG002
+        header = next(request_iterator).header
+        data = b"".join(request.chunk for request in request_iterator)
+        self.stored[header.object.digest] = data
+        return objects_pb2.PutObjectResponse(object=header.object)
+
+    def GetObject(self, request, context):  # noqa: N802, ARG002
+        data = self.stored[request.digest]
+        ref = objects_pb2.ObjectRef(digest=request.digest, size_bytes=len(data))
+        yield objects_pb2.GetObjectResponse(object=ref, chunk=data[request.offset :])
+
+    def StatObjects(self, request, context):  # noqa: N802, ARG002
+        found = [
+            objects_pb2.ObjectStat(
+                object=objects_pb2.ObjectRef(digest=digest), exists=digest in self.stored
+            )
+            for digest in request.digests
+        ]
+        return objects_pb2.StatObjectsResponse(objects=found)
+
+
 class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
     """The scripted service. `with FunctionsService() as service: service.address`."""
 
     def __init__(self, workers: int = 4) -> None:
         self.script = Script()
+        self.objects = ObjectsService()
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.sessions: dict[str, Session] = {}
@@ -111,7 +141,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
         self.server: grpc.Server | None = None
         self.port = 0
 
-    def __enter__(self) -> FunctionsService:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -128,6 +158,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
         """Listen, on the port of last time where there was one."""
         self.server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         functions_pb2_grpc.add_FunctionsServiceServicer_to_server(self, self.server)
+        objects_pb2_grpc.add_ObjectsServiceServicer_to_server(self.objects, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         self.server.start()
 

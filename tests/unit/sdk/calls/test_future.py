@@ -41,7 +41,7 @@ class Source:
         self.cancelled.append((future.address[1], grace_s))
 
     def await_result(self, future):
-        assert not future.settled
+        assert not future.is_over
 
     def value(self, value) -> bytes:
         return self.codec.encode_value(value).data

@@ -13,8 +13,8 @@ from gridloom.calls.outbox import FRAME_CALLS, Extras, Outbox
 class Result:
     """A sink that keeps what it is given."""
 
-    def __init__(self, *, settled: bool = False, session: str = "mine", number: int = 0) -> None:
-        self.settled = settled
+    def __init__(self, *, is_over: bool = False, session: str = "mine", number: int = 0) -> None:
+        self.is_over = is_over
         self._sequence = number
         self.session = session
 
@@ -86,7 +86,7 @@ def test_dependencies_name_their_session_only_where_it_is_another(outbox):
 
 
 def test_a_call_whose_dependency_has_ended_is_not_sent(outbox):
-    assert not outbox.put(1, b"a", Result(), Extras(dependencies=(Result(settled=True),)))
+    assert not outbox.put(1, b"a", Result(), Extras(dependencies=(Result(is_over=True),)))
     assert outbox.last == 0
 
 

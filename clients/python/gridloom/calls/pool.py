@@ -1,0 +1,256 @@
+"""Pools of warm workers of one's own."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
+
+from gridloom import units
+from gridloom.api.functions.v1 import functions_pb2, pool_pb2
+from gridloom.calls.definition import stored_bundle
+from gridloom.calls.function import Function, as_function
+from gridloom.calls.options import POOL_WORDS, PoolOptions, pool_spec
+from gridloom.calls.reading import ask
+from gridloom.calls.states import PoolState
+from gridloom.calls.tracker import Tracker
+from gridloom.options import check_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gridloom.calls.client import Calls
+    from gridloom.calls.executor import Executor
+    from gridloom.calls.future import CallFuture
+    from gridloom.calls.map import MapResults
+    from gridloom.calls.mapping import MapOptions
+    from gridloom.operation import Operation
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInfo:
+    """A pool as it was seen."""
+
+    id: str
+    name: str
+    state: PoolState
+    # The scheduler's job that holds its workers now; empty: none.
+    job_id: str
+    workers: int
+    busy: int
+    queued_calls: int
+    running_calls: int
+    reason: str
+
+
+def pool_info(pool: pool_pb2.Pool) -> PoolInfo:
+    """From the wire."""
+    state = pool_pb2.PoolState.Name(pool.state).removeprefix("POOL_STATE_")
+    return PoolInfo(
+        id=pool.id,
+        name=pool.spec.name,
+        state=PoolState(state),
+        job_id=pool.job_id,
+        workers=pool.workers,
+        busy=pool.busy,
+        queued_calls=pool.queued_calls,
+        running_calls=pool.running_calls,
+        reason=pool.reason,
+    )
+
+
+# ---- what is asked of the platform
+
+
+def new_pool(spec: pool_pb2.PoolSpec) -> Operation[pool_pb2.Pool]:
+    """Make a pool; asking twice makes one."""
+    request = functions_pb2.CreatePoolRequest(spec=spec, request_id=f"sdk-{uuid.uuid4().hex}")
+    answer: functions_pb2.CreatePoolResponse = yield ask("CreatePool", request)
+    return answer.pool
+
+
+def get_pool(identifier: str) -> Operation[pool_pb2.Pool]:
+    """A pool as it is; a `NotFoundError` where there is none."""
+    request = functions_pb2.GetPoolRequest(pool_id=identifier)
+    answer: functions_pb2.GetPoolResponse = yield ask("GetPool", request)
+    return answer.pool
+
+
+def resize_pool(identifier: str, workers: int) -> Operation[pool_pb2.Pool]:
+    """Let a pool have at most this many workers."""
+    number = units.whole(workers, field="workers", least=1)
+    request = functions_pb2.ResizePoolRequest(pool_id=identifier, workers=number)
+    answer: functions_pb2.ResizePoolResponse = yield ask("ResizePool", request)
+    return answer.pool
+
+
+def close_pool(identifier: str, *, cancel_running: bool) -> Operation[pool_pb2.Pool]:
+    """End a pool's workers."""
+    request = functions_pb2.ClosePoolRequest(pool_id=identifier, cancel_running=cancel_running)
+    answer: functions_pb2.ClosePoolResponse = yield ask("ClosePool", request)
+    return answer.pool
+
+
+# ---- the handle
+
+
+class Pool:
+    """Workers of one's own, warm from the first call on. Ends with `close()` or its `with` block.
+
+    Workers come with demand up to `workers`, and go when they are idle, or when another job waits
+    for their room. A function's options that describe workers have no effect here.
+    """
+
+    def __init__(self, calls: Calls, identifier: str, given: Mapping[str, Any]) -> None:
+        self.calls = calls
+        self.id = identifier
+        self.given = given
+        """The options that it was made with."""
+        self.tracker = Tracker()
+        self._functions: dict[Any, Function[..., Any]] = {}
+
+    # ---- calls
+
+    def submit(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> CallFuture[R]:
+        """Call the function here."""
+        known, before = as_function(function)
+        return self.calls.send(self._here(known), (*before, *args), kwargs)
+
+    def map(
+        self,
+        function: Callable[..., R],
+        /,
+        *iterables: Iterable[Any],
+        **options: Unpack[MapOptions],
+    ) -> MapResults[R]:
+        """Call it for each item; an iterator over the results."""
+        return self.calls.map(self._whole(function), *iterables, **options)
+
+    def starmap(
+        self,
+        function: Callable[..., R],
+        arguments: Iterable[Iterable[Any]],
+        /,
+        **options: Unpack[MapOptions],
+    ) -> MapResults[R]:
+        """Call it with each tuple of arguments; an iterator over the results."""
+        return self.calls.starmap(self._whole(function), arguments, **options)
+
+    def map_reduce(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
+    ) -> Any:
+        """Map, and fold the results on the workers."""
+        return self.calls.map_reduce(self._whole(function), *iterables, **options)
+
+    def executor(self) -> Executor:
+        """An executor of the standard library's kind on this pool; closing it leaves the pool."""
+        from gridloom.calls.executor import Executor
+
+        return Executor(pool=self)
+
+    def _whole(self, function: Callable[..., R]) -> Function[..., R]:
+        known, before = as_function(function)
+        here = self._here(known)
+        return Function(here.function, here.call_options, before) if before else here
+
+    def _here(self, function: Function[..., R]) -> Function[..., R]:
+        """The function with this pool in the place of what it says of workers."""
+        found = self._functions.get(function)
+        if found is None:
+            kept = {
+                word: value
+                for word, value in function.call_options.items()
+                if word not in POOL_WORDS or word in {"name", "labels"}
+            }
+            options = cast("Any", {**kept, "pool": self})
+            found = Function(function.function, options, function.bound)
+            self._functions[function] = found
+        return found
+
+    # ---- itself
+
+    @property
+    def info(self) -> PoolInfo:
+        """Everything about it, as it is now."""
+        return pool_info(self.calls.connection.run(get_pool(self.id)))
+
+    @property
+    def state(self) -> PoolState:
+        """What it is doing now."""
+        return self.info.state
+
+    def resize(self, workers: int) -> PoolInfo:
+        """Let it have at most this many workers."""
+        return pool_info(self.calls.connection.run(resize_pool(self.id, workers)))
+
+    def close(self, *, cancel_running: bool = False) -> None:
+        """End the workers after the calls that they are in; calls that wait are cancelled.
+
+        With `cancel_running` running calls are interrupted too.
+        """
+        self.calls.connection.run(close_pool(self.id, cancel_running=cancel_running))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for all calls that this process sent here, then close; after an error at once."""
+        if kind is None:
+            self.tracker.wait()
+        self.close(cancel_running=kind is not None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pool) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[str, str, dict[str, Any]]]:
+        plain = {word: self.given[word] for word in _PLAIN & self.given.keys()}
+        return _reopened, (self.calls.connection.locator.name, self.id, plain)
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.id}>"
+
+
+# What a handle elsewhere needs to know: how many calls run at once.
+_PLAIN = {"workers", "slots", "concurrency", "cpus", "name"}
+
+
+def _reopened(client_name: str, identifier: str, given: dict[str, Any]) -> Pool:
+    from gridloom.client import client_of
+
+    return Pool(client_of(client_name).calls, identifier, given)
+
+
+def create_pool(calls: Calls, options: Mapping[str, Any]) -> Pool:
+    """Make a pool with these options."""
+    check_options(options, POOL_WORDS)
+    spec = spec_for(calls, options)
+    made = calls.connection.run(new_pool(spec))
+    return Pool(calls, made.id, dict(options))
+
+
+def spec_for(calls: Calls, options: Mapping[str, Any]) -> pool_pb2.PoolSpec:
+    """The specification of a pool; what its workers run first is stored on the way."""
+    from gridloom.calls.client import interpreter
+
+    given = cast("PoolOptions", options)
+    spec = pool_spec(given, calls.defaults, python=interpreter(calls.connection))
+    function = options.get("initializer")
+    if function is None:
+        return spec
+    session, args = calls.session, tuple(options.get("initargs", ()))
+    spec.initializer = session.codec.encode_initializer(function, args).data
+    bundle = stored_bundle(function, session.objects)
+    if bundle is not None:
+        spec.bundle.CopyFrom(bundle)
+    return spec
+
+
+def open_pool(calls: Calls, identifier: str) -> Pool:
+    """The handle of an existing pool."""
+    found = calls.connection.run(get_pool(identifier))
+    return Pool(calls, found.id, {"workers": found.spec.workers or found.workers})

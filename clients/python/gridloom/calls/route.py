@@ -1,0 +1,39 @@
+"""The way of a function's calls: which session, under which specification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridloom.calls.client import Calls
+    from gridloom.calls.output import Printed
+    from gridloom.calls.session import Session
+    from gridloom.calls.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that sending a call of one function with its options needs."""
+
+    calls: Calls
+    session: Session
+    spec: int
+    label: str
+    digest: bytes
+    # How many items are expected to run at once.
+    workers: int
+    listener: Callable[[Printed], None] | None = None
+    # Of the pool handle that the calls go through.
+    tracker: Tracker | None = None
+
+    @property
+    def item_s(self) -> float | None:
+        """What an item of the function took in earlier maps."""
+        return self.session.item_times.get(self.digest)
+
+    def remember(self, item_s: float) -> None:
+        """Tell later maps how long an item takes."""
+        self.session.item_times[self.digest] = item_s
