@@ -107,6 +107,10 @@ class Pickled(NamedTuple):
         return len(self.body) + sum(part.nbytes for part in self.buffers)
 
 
+# Half the price of calling a class that `NamedTuple` made.
+_new = tuple.__new__
+
+
 class PayloadCodec:
     """Makes and opens envelopes within a platform's limits.
 
@@ -166,7 +170,7 @@ class PayloadCodec:
         if kind == INLINE:
             small = len(envelope) < _SLICED_BYTES
             body = envelope[1:] if small else memoryview(envelope)[1:]
-            return _load(body, (), resolve)
+            return pickle.loads(body) if resolve is None else _load(body, (), resolve)  # noqa: S301
         if kind == LARGE:
             return self._decode_large(envelope, resolve)
         raise InternalError(f"an envelope begins with {bytes(kind)!r}, which nothing here can open")
@@ -194,6 +198,9 @@ class PayloadCodec:
             pickled = _pickle_plain(value, whole=whole) or _pickle_by_value(value, whole=whole)
         except Exception as error:  # a class's own `__reduce__` may raise anything
             raise _unpicklable(roots(), error) from error
+        body, buffers, dependencies = pickled
+        if not buffers and len(body) < self.inline_limit_bytes:
+            return _new(Encoded, (INLINE + body, (), dependencies))
         return self._seal(pickled, what)
 
     def _encode_by_value(self, value: Any, roots: Iterable[tuple[str, Any]]) -> Encoded:
@@ -320,7 +327,7 @@ def _pickle_plain(value: Any, *, whole: bool) -> Pickled | None:
         _seen.pending = False
         if not whole:
             return _pickle_with_dependencies(value, pickle.Pickler)
-    return None if _MAIN in body else Pickled(body, buffers)
+    return None if _MAIN in body else _new(Pickled, (body, buffers, ()))
 
 
 def _pickle_by_value(value: Any, *, whole: bool) -> Pickled:

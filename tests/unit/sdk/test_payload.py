@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gridloom.api.functions.v1 import call_pb2, worker_pb2
 from gridloom.errors import InternalError, PayloadTooLargeError, UnpicklableError
 from gridloom.payload import INLINE, LARGE, PayloadCodec, Pending
+from hypothesis import given
+from hypothesis import strategies as st
 
 values = st.recursive(
     st.none()
@@ -262,7 +261,7 @@ def test_an_unpicklable_argument_is_named_by_its_path(codec, args, kwargs, path)
 def test_an_unpicklable_closure_is_named_by_its_path(codec):
     lock = threading.Lock()
     with pytest.raises(UnpicklableError) as caught:
-        codec.encode_function(lambda: lock.acquire())
+        codec.encode_function(lambda: lock.acquire(timeout=1))
     assert caught.value.path == "function.<closure>.lock"
 
 

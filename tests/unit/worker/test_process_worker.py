@@ -113,17 +113,17 @@ def test_the_cause_of_an_exception_comes_along(service, worker):
 
 def test_an_exception_that_cannot_be_rebuilt_comes_back_by_name(service, worker):
     def stubborn():
-        class Stubborn(Exception):
+        class StubbornError(Exception):
             def __init__(self, one, two):
                 super().__init__(f"{one} and {two}")
 
-        raise Stubborn("this", "that")
+        raise StubbornError("this", "that")
 
     error = service.call(worker, stubborn)
     assert type(error) is RemoteError
     assert "this and that" in str(error)
-    assert error.type.endswith("Stubborn")
-    assert "raise Stubborn" in str(error.__cause__)
+    assert error.type.endswith("StubbornError")
+    assert "raise StubbornError" in str(error.__cause__)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
@@ -149,7 +149,7 @@ def test_an_unpicklable_item_leaves_the_others_alone(service, worker):
     assert found[0, 2] == 2
 
 
-def test_a_result_over_the_limit_is_refused_with_both_sizes(tmp_path, service, start_host):
+def test_a_result_over_the_limit_is_refused_with_both_sizes(service, start_host):
     service.limits = {"inline_limit_bytes": 1000, "payload_limit_bytes": 10_000}
     start_host()
     error = service.call(service.worker(), lambda: bytes(20_000))

@@ -59,10 +59,9 @@ class Attention:
         self.by_timeout = False
 
     def install(self) -> None:
-        """Take the two signals. System calls that they interrupt go on by themselves."""
+        """Take the two signals. They interrupt system calls, which Python then begins again."""
         for number in (signal.SIGIO, KNOCK):
             signal.signal(number, self._on_signal)
-            signal.siginterrupt(number, False)  # noqa: FBT003  # its only parameter
 
     def begin_batch(self) -> None:
         """Places of an earlier batch mean nothing any more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from gridloom.api.functions.v1 import worker_pb2
@@ -16,6 +15,7 @@ from gridloom.worker.progress import (
     BLOCKED,
     CAPTURING,
     DEADLINE,
+    HOARDING,
     KILL_AT,
     PLACE,
     decode_place,
@@ -24,11 +24,12 @@ from gridloom.worker.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gridloom.api.functions.v1.call_pb2 import CallError
     from gridloom.worker.bench import Bench
     from gridloom.worker.frames import WorkerFrame
+    from gridloom.worker.output import Capture
 
 NOT_BEGUN = own_error("CancelledError", "it was cancelled before it began").SerializeToString()
 
@@ -64,53 +65,50 @@ class BatchRun:
         """Run everything. What a call does to its own worker is between it and the host."""
         self._attention.begin_batch()
         self._slot[BATCH] = self.number
+        self._bench.header[HOARDING] = self._size > 1 or bool(self._plans[0].ranges)
         first = 0
         for plan in self._plans:
-            self._run_units(plan, first)
+            context.enter(CallScope(self, plan, first))
+            if plan.capture and self._bench.capture is not None:
+                self._run_captured(plan, first, self._bench.capture)
+            else:
+                self._run_units(plan, first)
             first += plan.size
         self.answers.flush(last=True)
 
-    def _run_units(self, plan: RunPlan, first: int) -> None:
-        self._plan = plan
-        context.enter(CallScope(self, plan, first))
-        with self._captured(plan):
-            for position in range(plan.size):
-                if first + position >= self._end:
-                    break
-                self._run_unit(plan, first + position, position)
-
-    @contextlib.contextmanager
-    def _captured(self, plan: RunPlan) -> Iterator[None]:
-        """Catch what the calls print, if that is asked."""
-        capture, header = self._bench.capture, self._bench.header
-        if not plan.capture or capture is None:
-            yield
-            return
+    def _run_captured(self, plan: RunPlan, first: int, capture: Capture) -> None:
+        header = self._bench.header
         capture.begin()
         header[CAPTURING] = 1
         try:
-            yield
+            self._run_units(plan, first)
         finally:
             header[CAPTURING] = 0
             capture.end()
 
-    def _run_unit(self, plan: RunPlan, unit: int, position: int) -> None:
-        items = plan.items(position)
-        if items is not None:
-            self._chunk = ChunkRun(self, self._bench, plan, unit, position)
-            self._chunk.run(items)
-            self._chunk = None
-        elif unit in self._cancelled:
-            self.answers.add(unit, CANCELLED, NOT_BEGUN)
-        else:
-            self._run_call(plan, unit, position)
-        self._bench.between_units()
-        if plan.isolated or now_ns() - self.answers.flushed_at_ns > FLUSH_NS:
-            self.answers.flush()
+    def _run_units(self, plan: RunPlan, first: int) -> None:
+        answers, between_units = self.answers, self._bench.between_units
+        run_unit = self._run_chunk if plan.ranges else self._run_call
+        for position in range(plan.size):
+            unit = first + position
+            if unit >= self._end:
+                return
+            run_unit(plan, unit, position)
+            between_units()
+            if plan.isolated or now_ns() - answers.flushed_at_ns > FLUSH_NS:
+                answers.flush()
+
+    def _run_chunk(self, plan: RunPlan, unit: int, position: int) -> None:
+        self._chunk = ChunkRun(self, self._bench, plan, unit, position)
+        self._chunk.run(plan.ranges[position])
+        self._chunk = None
 
     def _run_call(self, plan: RunPlan, unit: int, position: int) -> None:
+        if unit in self._cancelled:
+            self.answers.add(unit, CANCELLED, NOT_BEGUN)
+            return
         attention, codec = self._attention, self._bench.codec
-        self._slot[PLACE] = encode_place(unit)
+        place = self._slot[PLACE] = encode_place(unit)
         attention.in_user_code = True
         try:
             if attention.wanted:
@@ -125,7 +123,7 @@ class BatchRun:
             attention.in_user_code = False
             self._answer_failure(plan, unit, error)
         else:
-            if self.was_interrupted:
+            if attention.interrupted == place:
                 self._answer_failure(plan, unit, None)
             else:
                 self.answers.add(unit, OK, encoded.data, encoded.objects)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
-import traceback
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from gridloom.api.functions.v1 import pool_pb2
 from gridloom.worker.output import STDERR, STDOUT, CaptureFile, flush_python_streams
@@ -24,24 +21,24 @@ _LONGEST_COMPLAINT_BYTES = 60_000
 _EXIT_COULD_NOT_WORK = 3
 
 
-@dataclass(slots=True)
 class Child:
     """A living worker."""
 
-    pid: int
-    seat: Seat
-    complaints: int
-    # How many processes the machine had killed for want of memory before this one.
-    kernel_kills: int = 0
-    retires: bool = False
-    retire_by_ns: int = 0
-    timed_out: bool = False
-    out_of_memory: bool = False
-    peak_bytes: int = 0
-    # The place at the last look, and whether it was knocked at there.
-    last_place: Place | None = None
-    knocked: bool = False
-    warned: set[tuple[Place, int]] = field(default_factory=set)
+    def __init__(self, pid: int, seat: Seat, complaints: int, kernel_kills: int) -> None:
+        """`kernel_kills`: how many processes the machine had killed before for want of memory."""
+        self.pid = pid
+        self.seat = seat
+        self.complaints = complaints
+        self.kernel_kills = kernel_kills
+        self.retires = False
+        self.retire_by_ns = 0
+        self.timed_out = False
+        self.out_of_memory = False
+        self.peak_bytes = 0
+        # The place at the last look, and whether it was knocked at there.
+        self.last_place: Place | None = None
+        self.knocked = False
+        self.warned: set[tuple[Place, int]] = set()
 
     @property
     def is_ready(self) -> bool:
@@ -61,8 +58,7 @@ class Child:
             file.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Nursery:
+class Nursery(NamedTuple):
     """Everything that new workers have in common."""
 
     pool: PoolSettings
@@ -125,10 +121,11 @@ def _become_worker(parent: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.enable()
 
 
 def _complain(descriptor: int, error: BaseException) -> None:
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     sys.stderr.write(text)
     with contextlib.suppress(BlockingIOError):

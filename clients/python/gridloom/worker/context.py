@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentCall:
+class CurrentCall(NamedTuple):
     """The call that this code runs in.
 
     `item` counts within a chunk of a map. `attempt` is 1 for the first, greater when the call is

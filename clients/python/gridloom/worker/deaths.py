@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gridloom.api.functions.v1 import worker_pb2
 from gridloom.worker.supervision import processes
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from gridloom.worker.child import Child
 
 
-@dataclass(frozen=True, slots=True)
-class Burial:
+class Burial(NamedTuple):
     """A child that was reaped. `code` is Python's return code: negative, a signal."""
 
     pid: int

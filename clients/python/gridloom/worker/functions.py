@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +12,7 @@ if TYPE_CHECKING:
     from gridloom.worker.modules import ModuleShelf
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A function that can be called, and the bundle that must be active meanwhile."""
 
     name: str
@@ -55,6 +52,8 @@ class FunctionShelf:
         return loaded
 
     def _load(self, digest: bytes) -> Loaded:
+        import inspect
+
         definition = self._definitions[digest]
         self._modules.activate(definition.bundle.digest)
         function, _ = self._codec.decode_function(definition.code)

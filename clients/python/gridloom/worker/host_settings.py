@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gridloom.api.functions.v1 import pool_pb2, worker_pb2
 from gridloom.version import PROTOCOL
@@ -19,8 +18,7 @@ DEFAULT_PATIENCE_S = 120.0
 _LEAST_MEMORY_BYTES = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(NamedTuple):
     """Whose workers these are, and where they report.
 
     `patience_s` is how long the host outlives a service that has gone.

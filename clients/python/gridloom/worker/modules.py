@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import shutil
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +59,10 @@ class ModuleShelf:
         return self._folder / digest.replace(":", "-")
 
     def _unpacked(self, digest: str) -> Path:
+        import shutil
+        import tempfile
+        import zipfile
+
         place = self._place(digest)
         if place.is_dir():
             return place

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gridloom import ids
 from gridloom.worker.context import CurrentCall
 from gridloom.worker.functions import run_to_end
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridloom.api.functions.v1 import worker_pb2
+    from gridloom.worker.functions import Loaded
     from gridloom.worker.tools import Tools
 
 
@@ -26,42 +26,46 @@ class RunPlan:
         self.timeout_ns = run.timeout_ms * 1_000_000
         self.capture = run.capture_output
         self.isolated = run.isolated
-        self.digest = run.function_digest
+        self._digest = run.function_digest
+        # Which items of a chunk each unit is: the first and how many; empty: plain calls.
+        self.ranges = [(each.first, each.count) for each in run.ranges]
         self._inputs = {given.position: given.inputs for given in run.inputs}
+        self._function: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
         """What users call the function."""
-        return self._tools.functions.name(self.digest)
-
-    def items(self, position: int) -> tuple[int, int] | None:
-        """Which items of a chunk the unit is: the first and how many; None: a plain call."""
-        if not self._run.ranges:
-            return None
-        given = self._run.ranges[position]
-        return given.first, given.count
+        return self._tools.functions.name(self._digest)
 
     def function(self) -> Callable[..., Any]:
         """The function, to be called in a thread without event loop.
 
         Raises what opening it raises, with a note.
         """
+        if self._function is None:
+            loaded = self.load()
+            self._function = run_to_end(loaded.function) if loaded.is_coroutine else loaded.function
+        return self._function
+
+    def load(self) -> Loaded:
+        """The function as it was sent. Raises what opening it raises, with a note."""
         try:
-            loaded = self._tools.functions.get(self.digest)
+            return self._tools.functions.get(self._digest)
         except Exception as error:
             error.add_note(f"(the function {self.name} could not be opened on the worker)")
             raise
-        return run_to_end(loaded.function) if loaded.is_coroutine else loaded.function
 
     def resolver(self, position: int) -> Callable[[int], Any] | None:
         """What gives the results that the unit waited for, by number; None: it waited for none."""
-        inputs = self._inputs.get(position)
-        if inputs is None:
+        if position not in self._inputs:
             return None
+        inputs = self._inputs[position]
         return lambda number: self._tools.codec.decode_input(inputs[number])
 
     def call(self, position: int, item: int) -> CurrentCall:
         """Which call a unit of it is."""
+        from gridloom import ids
+
         run, seat = self._run, self._tools.seat
         sequence = run.sequences[position] if position < len(run.sequences) else 0
         return CurrentCall(

@@ -8,7 +8,6 @@ a dead worker knows what it died in.
 from __future__ import annotations
 
 import mmap
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,12 +28,16 @@ SLOT_WORDS = 8
 READY = 0  # the hello was sent
 RETIRE = 1  # by the host: end when nothing is held
 CAPTURING = 2  # output is being captured
-SENT_OUT = 3  # bytes of the captured standard output that were sent
-SENT_ERR = 4
+HOARDING = 3  # results may lie in the worker while a later call of its batch runs
+SENT_OUT = 4  # bytes of the captured standard output that were sent
+SENT_ERR = 5
 HEADER_WORDS = 8
 
 _WORD_BYTES = 8
 NEVER = (1 << 63) - 1
+
+# The clock of all times in a board.
+now_ns = time.monotonic_ns
 
 
 class Place(NamedTuple):
@@ -122,11 +125,3 @@ def _make_private(words: memoryview) -> None:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | fixed
     place = ctypes.c_void_p(address), ctypes.c_size_t(words.nbytes)
     libc.mmap(*place, protection, flags, -1, ctypes.c_long(0))
-
-
-def now_ns() -> int:
-    """The clock of all times in a board."""
-    return time.monotonic_ns()
-
-
-assert sys.byteorder in {"little", "big"}

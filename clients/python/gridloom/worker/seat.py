@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gridloom.api.functions.v1 import pool_pb2, worker_pb2
 from gridloom.version import PROTOCOL
@@ -23,15 +22,14 @@ DEFAULT_SLOTS = {
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSettings:
+class PoolSettings(NamedTuple):
     """What all workers of a pool share.
 
     `memory_bytes` is a worker's limit, 0: none. `folder` is theirs to write in.
     """
 
     pool_id: str
-    token: str = field(repr=False)
+    token: str
     socket_path: str
     address: str
     folder: Path
@@ -42,8 +40,7 @@ class PoolSettings:
     bundle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """One worker's name and what it shares with its host."""
 
     worker_id: str

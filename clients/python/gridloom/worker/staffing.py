@@ -6,8 +6,7 @@ one, and which of them ends is the choice of the host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -16,16 +15,14 @@ if TYPE_CHECKING:
 MOST_EXTRA = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A worker that is here and not about to go."""
 
     pid: int
     busy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Grants:
+class Grants(NamedTuple):
     """What the host may have.
 
     `granted` are the replicas that are here now, `known` those that were here and are not reported
@@ -46,8 +43,7 @@ class Grants:
         return wanted + min(self.extra, MOST_EXTRA)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What makes the staff what it should be.
 
     `fork`: how many new workers. `retire`: pids. `over`: replicas to be reported as over.

@@ -15,12 +15,6 @@ from typing import Any
 _WATCHED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGIO)
 
 
-def _environment() -> dict[Any, Any]:
-    """The dictionary behind `os.environ`: comparing it is 40 times faster than the mapping."""
-    data: dict[Any, Any] = vars(os.environ)["_data"]
-    return data
-
-
 class Surroundings:
     """Remembers the process as it is when made, and makes it so again."""
 
@@ -29,7 +23,9 @@ class Surroundings:
         self._recursion_limit = sys.getrecursionlimit()
         self._folder = os.getcwd()  # noqa: PTH109  # in the hot path
         self._environ = dict(os.environ)
-        self._raw_environ = dict(_environment())
+        # The dictionary behind the mapping: comparing that is 40 times faster.
+        self._raw_environ: dict[Any, Any] = vars(os.environ)["_data"]
+        self._raw_environ_was = dict(self._raw_environ)
         watched = (*_WATCHED_SIGNALS, *own_signals)
         self._handlers = [(number, getsignal(number)) for number in watched]
 
@@ -39,7 +35,7 @@ class Surroundings:
             sys.stdin, sys.stdout, sys.stderr = self._streams
         if sys.getrecursionlimit() != self._recursion_limit:
             sys.setrecursionlimit(self._recursion_limit)
-        if _environment() != self._raw_environ:
+        if self._raw_environ != self._raw_environ_was:
             os.environ.clear()
             os.environ.update(self._environ)
         self._restore_folder()

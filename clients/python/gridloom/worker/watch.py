@@ -12,6 +12,7 @@ from gridloom.worker.progress import (
     BATCH,
     CAPTURING,
     DEADLINE,
+    HOARDING,
     INTERRUPT,
     INTERRUPT_BATCH,
     KILL_AT,
@@ -122,9 +123,10 @@ class Watch:
     def _look_at_process(self, child: Child, place: Place) -> int:
         """After what time to look at a busy worker again."""
         pause = TICK_NS
+        header = child.seat.board.header
         if child.last_place != place:
             child.last_place, child.knocked = place, False
-        elif not child.knocked or child.seat.board.header[CAPTURING]:
+        elif (header[HOARDING] and not child.knocked) or header[CAPTURING]:
             # It is in a long call: what it has finished and printed should not wait for the end.
             child.knocked = True
             knock(child)
