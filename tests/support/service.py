@@ -1,0 +1,108 @@
+"""A service as a process of its own, as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.support.eventually import eventually_now
+
+if TYPE_CHECKING:
+    import signal
+    from pathlib import Path
+
+
+class ServiceProcess:
+    """`python -m gridloom_services.NAME` on a home; ready when this is entered, ended at the end.
+
+    `settings` are its environment, without the prefix "GRIDLOOM_".
+    """
+
+    def __init__(self, name: str, home: Path, *words: str, **settings: object) -> None:
+        self.home = home
+        self.lines: list[str] = []
+        ours = {f"GRIDLOOM_{key.upper()}": str(value) for key, value in settings.items()}
+        others = {k: v for k, v in os.environ.items() if not k.startswith("GRIDLOOM_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"gridloom_services.{name}", *words],
+            env=others | {"GRIDLOOM_HOME": str(home)} | ours,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, once it is ready."""
+        return str(self.said("ready")["address"])
+
+    @property
+    def token(self) -> str:
+        """What its users show."""
+        return (self.home / "token").read_text()
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """For each call."""
+        return (("authorization", f"Bearer {self.token}"),)
+
+    def said(self, message: str) -> dict[str, Any]:
+        """The first record of its log with this message; empty if there is none yet."""
+        records = (json.loads(line) for line in list(self.lines) if line.startswith("{"))
+        return next((r for r in records if r["message"] == message), {})
+
+    def until(self, message: str) -> Self:
+        """Wait until its log says so."""
+        eventually_now(lambda: self.said(message) or not self._reader.is_alive())
+        assert self.said(message), "\n".join(self.lines)
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self._process.kill()
+        self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        code = self._process.wait(60)
+        self._reader.join()
+        return code
+
+    def __enter__(self) -> Self:
+        try:
+            return self.until("ready")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self.wait()
+        finally:
+            if self._process.poll() is None:
+                self.kill()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line.rstrip("\n"))
