@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from gridloom import ids, units
+from gridloom import ids, inventory, units
 from gridloom.channel import DEFAULT_PATIENCE_S, Connection
 from gridloom.jobs.face import JobVerbs
 from gridloom.locate import locate
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from gridloom.calls.client import Calls
     from gridloom.calls.future import CallFuture
+    from gridloom.calls.map import MapResults
+    from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
+    from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.locate import Place
 
 T = TypeVar("T")
@@ -78,6 +81,14 @@ class Client(JobVerbs):
 
     # ---- calls
 
+    def functions(self, project: str | None = None) -> list[FunctionInfo]:
+        """The functions that were called, with how often and how long they ran."""
+        return self.connection.run(inventory.list_functions(self._project(project)))
+
+    def pools(self, project: str | None = None) -> list[PoolInfo]:
+        """The pools of workers."""
+        return self.connection.run(inventory.list_pools(self._project(project)))
+
     @property
     def calls(self) -> Calls:
         """The side that calls Python functions; its session opens at the first call."""
@@ -92,23 +103,25 @@ class Client(JobVerbs):
         """Call `function(*args, **kwargs)` on the platform; options are those of `.options()`."""
         return self.calls.submit(function, *args, **kwargs)
 
-    def map(self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any) -> Any:
+    def map(
+        self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any
+    ) -> MapResults[T]:
         """Call the function for each item (for items of several iterables in step); an iterator."""
         return self.calls.map(function, *iterables, **options)
 
     def starmap(
         self, function: Callable[..., T], arguments: Iterable[Iterable[Any]], /, **options: Any
-    ) -> Any:
+    ) -> MapResults[T]:
         """Call the function with each tuple of arguments; an iterator over the results."""
         return self.calls.starmap(function, arguments, **options)
 
     def map_reduce(
-        self, function: Callable[..., Any], items: Iterable[Any], /, **options: Any
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
     ) -> Any:
         """Map, and fold the results on the workers: `reduce=`, `initial=`."""
-        return self.calls.map_reduce(function, items, **options)
+        return self.calls.map_reduce(function, *iterables, **options)
 
-    def pool(self, **options: Any) -> Pool:
+    def pool(self, **options: Unpack[PoolOptions]) -> Pool:
         """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
         return self.calls.pool(**options)
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from gridloom.errors import GridloomError, UnavailableError, exception_from_status
+from gridloom.errors import (
+    GridloomError,
+    UnavailableError,
+    VersionMismatchError,
+    exception_from_status,
+)
+from gridloom.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +48,13 @@ def refusal_of(error: Any, address: str) -> Refusal:
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         late = UnavailableError(f"the platform at {address} did not answer in time")
         return Refusal(late, is_deadline=True)
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return Refusal(
+            VersionMismatchError(
+                f"the platform at {address} does not know this request: it is older than this"
+                f" client ({VERSION}), or runs without the service"
+            )
+        )
     return Refusal(exception_from_status(status.name, error.details() or status.name))
 
 

@@ -39,6 +39,9 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
 _PLAIN = re.compile(r"\s*\d+(?:\.\d+)?\s*")
 _LARGEST = 2**63 - 1
 
+CPU = 1000
+"""One CPU, in thousandths."""
+
 _KIBI = 1024
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _THREE_DIGITS = 100

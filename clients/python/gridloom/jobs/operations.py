@@ -90,12 +90,12 @@ def result(job_id: str, timeout_s: float | None) -> Operation[JobResult]:
     raise (yield from failure(job))
 
 
-def failure(job: JobInfo) -> Operation[GridloomError]:
+def failure(job: JobInfo, *, with_log: bool = True) -> Operation[GridloomError]:
     """The error of a job that is over without success, with what it wrote last."""
     culprit = job
     if numbers := failed_numbers(job):
         culprit = yield from get(ids.element_id(job.id, numbers[0]))
-    tail = yield from _log_tail(culprit)
+    tail = (yield from _log_tail(culprit)) if with_log else ""
     return failure_of(job, culprit=culprit, tail=tail)
 
 

@@ -1,0 +1,119 @@
+"""Starting and stopping the embedded platform."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from gridloom.cli import exits
+from gridloom.errors import ConflictError, InvalidRequestError, UnavailableError
+from gridloom.home import MODULE, EmbeddedPlatform, PlatformRecord, StartOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gridloom.cli.verb import Here
+    from gridloom.jobs.handle import Job
+
+STOP_PATIENCE_S = 30.0
+_LOOK_EVERY_S = 0.02
+
+
+def platform_document(
+    platform: EmbeddedPlatform | None, record: PlatformRecord | None
+) -> dict[str, object]:
+    """A platform for programs; what is not known is null."""
+    return {
+        "home": str(platform.home) if platform else None,
+        "running": record is not None,
+        "address": record.address if record else None,
+        "pid": record.pid if record else None,
+        "version": record.version if record else None,
+    }
+
+
+def bring_up(here: Here, options: StartOptions, *, foreground: bool) -> None:
+    """Start it, or say that it runs."""
+    platform = replace(_embedded(here), options=options)
+    running = platform.running()
+    if foreground:
+        if running is not None:
+            raise ConflictError(f"the platform on {platform.home} runs already (pid {running.pid})")
+        words = [sys.executable, "-m", MODULE, "--home", str(platform.home), *options.arguments()]
+        os.execv(sys.executable, words)  # noqa: S606  # this process becomes the platform
+    if running is not None and options != StartOptions():
+        here.screen.say("it runs already: its options stay as they are until `gridloom down`")
+    if running is None:
+        with here.screen.busy(f"starting the platform on {platform.home}"):
+            running = platform.start()
+    if here.screen.as_json:
+        here.screen.document(platform_document(platform, running))
+    else:
+        here.screen.words([f"Gridloom is up on {running.address}; its home is {platform.home}"])
+
+
+def bring_down(here: Here, *, cancel: bool, keep: bool) -> None:
+    """Stop it, after settling what becomes of unfinished jobs."""
+    if cancel and keep:
+        raise InvalidRequestError("--cancel and --keep exclude each other")
+    platform = _embedded(here)
+    record = platform.running()
+    if record is None:
+        here.screen.say(f"no platform runs on {platform.home}")
+        return
+    if not keep:
+        _settle(here, cancel=cancel)
+    here.close()
+    with here.screen.busy(f"stopping the platform on {platform.home}"):
+        _stop(record.pid)
+    here.screen.say(f"the platform on {platform.home} is down")
+
+
+def _settle(here: Here, *, cancel: bool) -> None:
+    """Cancel pools, which are nobody's work, and jobs where that is wanted."""
+    unfinished = list(here.client.jobs(state="unfinished", project=""))
+    work = [job for job in unfinished if job.info.kind != "pool"]
+    if work and not cancel and not _agreed(work):
+        raise typer.Exit(exits.FAILED)
+    if unfinished:
+        with here.screen.busy(f"cancelling {len(unfinished)} jobs"):
+            here.client.cancel(unfinished, reason="`gridloom down`")
+            here.client.wait(unfinished, timeout=STOP_PATIENCE_S)
+
+
+def _agreed(work: Sequence[Job]) -> bool:
+    """Whether a person at the terminal wants unfinished jobs cancelled; a script must say so."""
+    count = f"{len(work)} unfinished job{'s' if len(work) > 1 else ''}"
+    if not sys.stdin.isatty():
+        raise ConflictError(
+            f"there are {count}: --cancel cancels, --keep leaves them for the next `gridloom up`"
+        )
+    return typer.confirm(f"Cancel {count}? (`--keep` leaves them running)", err=True)
+
+
+def _stop(pid: int) -> None:
+    """Ask it to end, and wait until it has."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(_LOOK_EVERY_S)
+    except ProcessLookupError:
+        return
+    raise UnavailableError(f"the platform (pid {pid}) has not ended after {STOP_PATIENCE_S:g} s")
+
+
+def _embedded(here: Here) -> EmbeddedPlatform:
+    platform = here.embedded
+    if platform is None:
+        raise InvalidRequestError(
+            f"{here.place.locator.name} is not a platform of this machine's own"
+        )
+    return platform
