@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from gridloom_services.common.metrics import NO_METRICS
+from gridloom_services.scheduler.archive import LogArchive
+from gridloom_services.scheduler.control import Control, Surroundings
+from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.job import Job
+from gridloom_services.scheduler.metrics import SchedulerMetrics
 from gridloom_services.scheduler.queue import WEEK_S
 from gridloom_services.scheduler.runs import Run
+from gridloom_services.scheduler.runtime.base import NodeCapacity
+from gridloom_services.scheduler.runtime.memory import MemoryRuntime
+from gridloom_services.scheduler.runtime.memory_cluster import (
+    Behaviour,
+    ManualClock,
+    MemoryCluster,
+)
 from gridloom_services.scheduler.spec import ArraySpec, JobSpec, Range, Role
 from gridloom_services.scheduler.states import JobState
+from gridloom_services.scheduler.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gridloom_services.scheduler.runtime.base import Gang
+    from gridloom_services.scheduler.runtime.memory_cluster import Script
+    from gridloom_services.scheduler.store.base import Store
 
 NOW_US = 1_000_000_000_000_000
 
@@ -49,3 +70,104 @@ def a_job(sequence: int = 1, spec: JobSpec | None = None, **changes: Any) -> Job
         runs=(Run(0, spec.elements, state),) if spec.array else (),
     )
     return replace(job, **changes)
+
+
+class Platform:
+    """A scheduler on a cluster in memory whose time stands still until it is moved.
+
+    `crash` throws the scheduler away as it is; store and cluster go on, and `begin` starts another.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        script: Script | None = None,
+        nodes: tuple[NodeCapacity, ...] = (),
+        store: Store | None = None,
+    ) -> None:
+        self.clock = ManualClock(NOW_US / 1e6)
+        self.cluster = MemoryCluster(nodes, script or run_until_told, self.clock)
+        self.store = store or MemoryStore()
+        self.archive = LogArchive(folder / "logs")
+        self.fatal: list[BaseException] = []
+        self.runtime = MemoryRuntime(self.cluster)
+        self.control: Control
+
+    async def begin(self) -> None:
+        self.runtime = MemoryRuntime(self.cluster)
+        await self.runtime.open()
+        self.control = Control(
+            Surroundings(
+                store=self.store,
+                runtime=self.runtime,
+                archive=self.archive,
+                clock=self.clock,
+                metrics=SchedulerMetrics(NO_METRICS),
+                issue_token=lambda _, live: f"token of {live.name}",
+                address="here:1",
+                on_fatal=self.fatal.append,
+            )
+        )
+        await self.control.start()
+        await self.settle()
+
+    async def end(self) -> None:
+        await self.control.stop()
+        await self.runtime.close()
+
+    async def restart(self) -> None:
+        await self.end()
+        await self.begin()
+
+    async def settle(self) -> None:
+        """Let everything happen that needs no time."""
+        is_quiet = False
+        while not is_quiet:
+            for _ in range(100):
+                self.clock.advance(0)
+                await asyncio.sleep(0)
+            pause_s = self.control.core.planner.pause_s()
+            is_quiet = pause_s is None
+            await asyncio.sleep(pause_s or 0)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and everything happen that it brings."""
+        self.clock.advance(seconds)
+        await self.settle()
+
+    async def submit(self, *specs: JobSpec) -> list[str]:
+        """Submit jobs and let them start; their ids."""
+        jobs = await self.control.submit(Submission(specs or (a_spec(),), "ada"))
+        await self.settle()
+        return [job.id for job in jobs]
+
+    async def job(self, job_id: str) -> Job:
+        """The job as the store has it."""
+        return (await self.store.jobs(frozenset({job_id})))[job_id]
+
+    async def states(self, *job_ids: str) -> list[str]:
+        return [(await self.job(job_id)).state.name for job_id in job_ids]
+
+    async def runs(self, job_id: str) -> str:
+        """An array's states, a letter an element: "SSRRQ"."""
+        return "".join(run.state.name[0] * run.count for run in (await self.job(job_id)).runs)
+
+    async def finish(self, gang: str, role: str = "main", index: int = 0, **how: Any) -> None:
+        """End a replica now."""
+        self.cluster.finish(gang, role, index, **how)
+        await self.settle()
+
+    def starts(self, gang: str) -> int:
+        """How often replicas of this gang were really started."""
+        return sum(name == gang for name, _, _ in self.cluster.started)
+
+
+def run_until_told(_gang: Gang, _role: str, _index: int) -> Behaviour:
+    """The script of a platform that was given none: nothing ends by itself."""
+    return Behaviour(duration_s=None)
+
+
+def nodes_of(count: int, cpu: int = 4000, memory: int = 8 << 30) -> tuple[NodeCapacity, ...]:
+    return tuple(
+        NodeCapacity(f"node{number}", {"cpu": cpu, "memory": memory}) for number in range(count)
+    )

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.scheduler.engine.events import MAX_AMOUNT, MAX_ROLES
 from gridloom_services.scheduler.queue import LONGEST_TIME_LIMIT_S
 from gridloom_services.scheduler.selector import LABEL_KEY, LABEL_VALUE
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 1_000_000
 MAX_REPLICAS = 10_000
-MAX_ROLES = 64
 MAX_FILES = 10_000
 MAX_DEPENDENCIES = 1_000
 MAX_LABELS = 64
@@ -32,7 +32,6 @@ MAX_NAME = 256
 # Linux refuses a longer single argument or environment variable (MAX_ARG_STRLEN).
 MAX_ARGUMENT_BYTES = 131_071
 MAX_ARGUMENTS_BYTES = 1 << 20
-MAX_AMOUNT = 1 << 53
 MAX_NUMBER = (1 << 31) - 1
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -71,9 +70,9 @@ def refuse(field: str, given: object, allowed: str) -> NoReturn:
 def check_spec(spec: JobSpec, now_us: int, at: str = "") -> None:
     """Check everything about a specification; `at` comes before the names of fields."""
     _check_names(spec, at)
-    _check_between(f"{at}priority", spec.priority, -MAX_PRIORITY, MAX_PRIORITY)
+    check_between(f"{at}priority", spec.priority, -MAX_PRIORITY, MAX_PRIORITY)
     if spec.time_limit_s is not None:
-        _check_between(f"{at}time_limit", spec.time_limit_s, 1, LONGEST_TIME_LIMIT_S, "s")
+        check_between(f"{at}time_limit", spec.time_limit_s, 1, LONGEST_TIME_LIMIT_S, "s")
     _check_times(spec, now_us, at)
     _check_labels(spec.labels, at)
     _check_retry(spec.retry, at)
@@ -121,10 +120,10 @@ def _check_labels(labels: Mapping[str, str], at: str) -> None:
 
 def _check_retry(retry: RetryPolicy, at: str) -> None:
     for failure, count in retry.retries.items():
-        _check_between(f"{at}retry.rules.{failure.label}", count, 0, MAX_RETRIES)
+        check_between(f"{at}retry.rules.{failure.label}", count, 0, MAX_RETRIES)
     longest_us = LONGEST_TIME_LIMIT_S * 1_000_000
-    _check_between(f"{at}retry.backoff", retry.backoff_us, 0, longest_us, "us")
-    _check_between(
+    check_between(f"{at}retry.backoff", retry.backoff_us, 0, longest_us, "us")
+    check_between(
         f"{at}retry.max_backoff", retry.max_backoff_us, retry.backoff_us, longest_us, "us"
     )
 
@@ -136,13 +135,13 @@ def _check_array(array: ArraySpec, at: str) -> None:
     if array.size > MAX_ELEMENTS:
         refuse(f"{at}.ranges", f"{array.size} elements", f"at most {MAX_ELEMENTS}")
     _check_disjoint(array, at)
-    _check_between(f"{at}.max_parallel", array.max_parallel, 0, MAX_NUMBER)
+    check_between(f"{at}.max_parallel", array.max_parallel, 0, MAX_NUMBER)
 
 
 def _check_range(part: Range, at: str) -> None:
-    _check_between(f"{at}.first", part.first, 0, MAX_NUMBER)
-    _check_between(f"{at}.last", part.last, part.first, MAX_NUMBER - 1)
-    _check_between(f"{at}.step", part.step, 1, MAX_NUMBER)
+    check_between(f"{at}.first", part.first, 0, MAX_NUMBER)
+    check_between(f"{at}.last", part.last, part.first, MAX_NUMBER - 1)
+    check_between(f"{at}.step", part.step, 1, MAX_NUMBER)
 
 
 def _check_disjoint(array: ArraySpec, at: str) -> None:
@@ -157,8 +156,8 @@ def _check_disjoint(array: ArraySpec, at: str) -> None:
 def _check_role(role: Role, at: str) -> None:
     if not _ROLE.fullmatch(role.name):
         refuse(f"{at}.name", role.name, "at most 32 lower-case letters, digits and inner -")
-    _check_between(f"{at}.replicas", role.replicas, 1, MAX_REPLICAS)
-    _check_between(f"{at}.min_replicas", role.min_replicas, 1, role.replicas)
+    check_between(f"{at}.replicas", role.replicas, 1, MAX_REPLICAS)
+    check_between(f"{at}.min_replicas", role.min_replicas, 1, role.replicas)
     _check_command(role.command, at)
     _check_environment(role.env, f"{at}.env")
     _check_count(f"{at}.files", role.files, 0, MAX_FILES)
@@ -166,7 +165,7 @@ def _check_role(role: Role, at: str) -> None:
     _check_count(f"{at}.outputs", role.outputs, 0, MAX_FILES)
     for index, path in enumerate(role.outputs):
         _check_path(f"{at}.outputs[{index}]", path)
-    _check_resources(role.resources, f"{at}.resources")
+    check_resources(role.resources, f"{at}.resources")
     if role.workdir and not _is_clean(role.workdir, absolute=True):
         refuse(f"{at}.workdir", role.workdir, 'an absolute path without ".."')
     if not role.image.isprintable() or " " in role.image:
@@ -214,7 +213,7 @@ def _check_files(files: tuple[InputFile, ...], at: str) -> None:
         _check_path(f"{at}[{index}].path", file.path)
         if not _DIGEST.fullmatch(file.digest):
             refuse(f"{at}[{index}].object", file.digest, '"sha256:" and 64 hexadecimal digits')
-        _check_between(f"{at}[{index}].mode", file.mode, 0, 0o777)
+        check_between(f"{at}[{index}].mode", file.mode, 0, 0o777)
     paths = [PurePosixPath(file.path) for file in files]
     _check_unique(at, paths, "each path once")
     folders = {folder for path in paths for folder in path.parents}
@@ -238,15 +237,17 @@ def _is_clean(path: str, *, absolute: bool) -> bool:
     )
 
 
-def _check_resources(resources: Mapping[str, int], at: str) -> None:
+def check_resources(resources: Mapping[str, int], at: str, least_cpu: int = 1) -> None:
+    """Check names and amounts of resources."""
     for name, amount in resources.items():
         if not _RESOURCE.fullmatch(name):
             refuse(at, name, "letters, digits and inner - _ . / as a name")
-        least = 1 if name == "cpu" else 0
-        _check_between(f"{at}.{name}", amount, least, MAX_AMOUNT)
+        least = least_cpu if name == "cpu" else 0
+        check_between(f"{at}.{name}", amount, least, MAX_AMOUNT)
 
 
-def _check_between(field: str, value: int, least: int, most: int, unit: str = "") -> None:
+def check_between(field: str, value: int, least: int, most: int, unit: str = "") -> None:
+    """Check that a value lies between two, both allowed."""
     if not least <= value <= most:
         refuse(field, f"{value} {unit}".strip(), f"from {least} to {most} {unit}".strip())
 

@@ -1,0 +1,119 @@
+"""Whether a job could ever start here: refused at submit is better than pending for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridloom_services.common.errors import InvalidRequestError, QuotaExceededError
+from gridloom_services.scheduler.eligibility import role_requests
+from gridloom_services.scheduler.engine import EngineError
+from gridloom_services.scheduler.runtime.base import Feature
+
+if TYPE_CHECKING:
+    from gridloom_services.scheduler.engine import Engine
+    from gridloom_services.scheduler.engine.decisions import Misfit, NodeState
+    from gridloom_services.scheduler.engine.events import RoleRequest
+    from gridloom_services.scheduler.queue import Queue
+    from gridloom_services.scheduler.spec import JobSpec
+
+_MOST_NODES_NAMED = 5
+_MOST_KEPT = 4096
+_GIB = 1 << 30
+
+
+def shown_amount(resource: str, amount: int) -> str:
+    """Return an amount as people say it: "2 cpu", "1.5 GiB memory", "1 nvidia.com/gpu"."""
+    if resource == "cpu":
+        return f"{amount / 1000:g} cpu"
+    if resource == "memory":
+        return f"{amount / _GIB:.4g} GiB memory"
+    return f"{amount} {resource}"
+
+
+def shown_nodes(nodes: tuple[NodeState, ...]) -> str:
+    """Return what there is, as people say it."""
+    named = [
+        f"{node.name} ({', '.join(shown_amount(*each) for each in node.capacity.items())})"
+        for node in nodes[:_MOST_NODES_NAMED]
+    ]
+    more = len(nodes) - len(named)
+    return "; ".join(named + ([f"and {more} more"] if more else [])) or "no nodes"
+
+
+class Fitness:
+    """Compares what gangs ask for with all the nodes, the queue's quota and the runtime."""
+
+    def __init__(self, engine: Engine, features: frozenset[Feature]) -> None:
+        self._engine = engine
+        self._features = features
+        # Jobs are many and shapes are few: answers by the identity of what is asked.
+        self._answers: dict[tuple[object, ...], Misfit | None] = {}
+
+    def nodes_changed(self) -> None:
+        """Forget answers of other nodes."""
+        self._answers.clear()
+
+    def check(self, spec: JobSpec, queue: Queue, at: str) -> None:
+        """Refuse what can never start."""
+        self._check_features(spec, at)
+        _check_quota(spec, queue)
+        requests = role_requests(spec.roles, {})
+        misfit = self._misfit(requests)
+        if misfit is not None:
+            raise self._refusal(spec, misfit, at)
+
+    def _misfit(self, requests: tuple[RoleRequest, ...]) -> Misfit | None:
+        key = tuple(
+            (r.name, r.replicas, r.min_replicas, tuple(r.resources.items())) for r in requests
+        )
+        if key not in self._answers:
+            if len(self._answers) >= _MOST_KEPT:
+                self._answers.clear()
+            try:
+                self._answers[key] = self._engine.fits_ever(requests)
+            except EngineError as error:
+                raise InvalidRequestError(str(error), field="roles") from error
+        return self._answers[key]
+
+    def _refusal(self, spec: JobSpec, misfit: Misfit, at: str) -> InvalidRequestError:
+        index = next(i for i, role in enumerate(spec.roles) if role.name == misfit.role)
+        asked = shown_amount(misfit.resource, misfit.asked)
+        largest = shown_amount(misfit.resource, misfit.largest)
+        exists = shown_nodes(self._engine.nodes())
+        return InvalidRequestError(
+            f'role "{misfit.role}" asks for {asked}, which no set of nodes here could ever give'
+            f" (at most {largest}); there is: {exists}",
+            field=f"{at}roles[{index}].resources.{misfit.resource}",
+            given=asked,
+            allowed=f"at most {largest}; there is: {exists}",
+        )
+
+    def _check_features(self, spec: JobSpec, at: str) -> None:
+        for index, role in enumerate(spec.roles):
+            for feature, asked in (
+                (Feature.VOLUMES, role.volumes),
+                (Feature.SECRETS, role.secrets),
+            ):
+                if asked and feature not in self._features:
+                    raise InvalidRequestError(
+                        f"this platform runs local processes: it has no {feature.value}",
+                        field=f"{at}roles[{index}].{feature.value}",
+                        given=len(asked),
+                        allowed="none",
+                    )
+
+
+def _check_quota(spec: JobSpec, queue: Queue) -> None:
+    for resource, most in queue.quota.items():
+        asked = sum(role.min_replicas * role.resources.get(resource, 0) for role in spec.roles)
+        if asked > most:
+            raise QuotaExceededError(
+                f"the gang asks for {shown_amount(resource, asked)}; the quota of queue"
+                f' "{queue.key}" is {shown_amount(resource, most)}',
+                field="queue",
+                given=shown_amount(resource, asked),
+                allowed=shown_amount(resource, most),
+                quota=f"{queue.key}:{resource}",
+                asked=asked,
+                limit=most,
+            )
