@@ -58,15 +58,19 @@ class ServiceProcess:
         """For each call."""
         return (("authorization", f"Bearer {self.token}"),)
 
+    def log(self) -> list[str]:
+        """What it has logged so far."""
+        return list(self.lines)
+
     def said(self, message: str) -> dict[str, Any]:
         """The first record of its log with this message; empty if there is none yet."""
-        records = (json.loads(line) for line in list(self.lines) if line.startswith("{"))
+        records = (json.loads(line) for line in self.log() if line.startswith("{"))
         return next((r for r in records if r["message"] == message), {})
 
     def until(self, message: str) -> Self:
         """Wait until its log says so."""
         eventually_now(lambda: self.said(message) or not self._reader.is_alive())
-        assert self.said(message), "\n".join(self.lines)
+        assert self.said(message), "\n".join([*self.log(), *self.lines])
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -106,3 +110,33 @@ class ServiceProcess:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
+
+
+class EmbeddedProcess(ServiceProcess):
+    """The embedded platform; its log is a file, which begins anew with each process here."""
+
+    def __init__(self, home: Path, *words: str, **settings: object) -> None:
+        self._log_file = home / "log" / "platform.log"
+        self._begin = self._log_file.stat().st_size if self._log_file.exists() else 0
+        super().__init__("embedded", home, *words, **settings)
+
+    def log(self) -> list[str]:
+        """Of this process."""
+        if not self._log_file.exists():
+            return []
+        return self._log_file.read_bytes()[self._begin :].decode().splitlines()
+
+    def record(self) -> dict[str, Any]:
+        """What `platform.json` says."""
+        found: dict[str, Any] = json.loads((self.home / "platform.json").read_text())
+        return found
+
+    def until_ready(self) -> Self:
+        """Wait for the record, which comes last."""
+        self.until("ready")
+        eventually_now((self.home / "platform.json").exists)
+        return self
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self.until_ready()

@@ -18,15 +18,16 @@ _STEP_S = 0.02
 def take_home(home: Path, patience_s: float) -> FolderLock:
     """The lock of the home.
 
-    A platform that is ready there keeps it: FolderInUseError at once. One without a record is
-    starting or ending; that is waited for.
+    A platform that is ready there keeps it: FolderInUseError at once. One without a record of its
+    own is starting or ending; that is waited for.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + patience_s
     while True:
         try:
             return FolderLock(home)
-        except FolderInUseError:
-            if recorded_pid(home) is not None or time.monotonic() > deadline:
+        except FolderInUseError as error:
+            is_ready = str(recorded_pid(home)) == error.details["pid"]
+            if is_ready or time.monotonic() > deadline:
                 raise
             time.sleep(_STEP_S)

@@ -1,0 +1,166 @@
+"""The embedded platform as a process: one a home, found by its record, ended when idle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from gridloom.api.objects.v1 import objects_pb2 as pb
+from gridloom.api.objects.v1 import objects_pb2_grpc
+from gridloom.home import EmbeddedPlatform
+from gridloom_services.common.lock import FolderLock
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.support.eventually import eventually_now
+from tests.support.service import EmbeddedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ABSENT = f"sha256:{'0' * 64}"
+
+
+def stat_objects(platform: EmbeddedProcess) -> bool:
+    """Any call of a user."""
+    with grpc.insecure_channel(platform.record()["address"]) as channel:
+        stub = objects_pb2_grpc.ObjectsServiceStub(channel)
+        request = pb.StatObjectsRequest(digests=[ABSENT])
+        return stub.StatObjects(request, metadata=platform.metadata).objects[0].exists
+
+
+def test_it_is_ready_when_its_record_is_there_and_the_sdk_finds_it(tmp_path):
+    with EmbeddedProcess(tmp_path) as platform:
+        found = EmbeddedPlatform(tmp_path).find(may_start=False)
+        assert (found.address, found.token) == (platform.record()["address"], platform.token)
+        with grpc.insecure_channel(found.address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert stat_objects(platform) is False
+        assert found.address.startswith("127.0.0.1:")
+
+
+def test_its_secrets_are_its_owners_alone(tmp_path):
+    with EmbeddedProcess(tmp_path / "home"):
+        modes = {
+            name: stat.S_IMODE((tmp_path / "home" / name).stat().st_mode)
+            for name in ("", "token", "secret", "objects", "log")
+        }
+    assert modes == {"": 0o700, "token": 0o600, "secret": 0o600, "objects": 0o700, "log": 0o700}
+
+
+def test_a_second_one_on_the_home_is_refused_by_the_pid_of_the_first(tmp_path):
+    with EmbeddedProcess(tmp_path) as first:
+        second = EmbeddedProcess(tmp_path)
+        assert second.wait() == 1
+        second.__exit__()
+        assert f"pid {first.pid}) works in {tmp_path}" in second.lines[-1]
+        assert stat_objects(first) is False
+
+
+def test_a_service_alone_on_its_home_is_refused_too(tmp_path):
+    (tmp_path / "objects").mkdir()
+    with FolderLock(tmp_path / "objects"):
+        platform = EmbeddedProcess(tmp_path)
+        assert platform.wait() == 1
+        platform.__exit__()
+    assert f"works in {tmp_path / 'objects'}" in platform.lines[-1]
+
+
+def test_a_stop_takes_the_record_away_and_the_next_start_has_the_same_port(tmp_path):
+    with EmbeddedProcess(tmp_path) as platform:
+        address = platform.record()["address"]
+        platform.signal(signal.SIGTERM)
+        assert platform.wait() == 0
+    assert not (tmp_path / "platform.json").exists()
+    with EmbeddedProcess(tmp_path) as platform:
+        assert platform.record()["address"] == address
+
+
+def test_another_port_is_taken_when_the_last_one_is_not_free(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "port").write_text(str(port))
+        with EmbeddedProcess(tmp_path) as platform:
+            assert platform.record()["address"] != f"127.0.0.1:{port}"
+
+
+def test_a_port_that_was_asked_for_is_the_one_or_none(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        platform = EmbeddedProcess(tmp_path, "--port", port)
+        assert platform.wait() == 1
+        platform.__exit__()
+    assert f"port {port} of 127.0.0.1 cannot be used" in platform.lines[-1]
+    assert not (tmp_path / "platform.json").exists()
+
+
+def test_after_a_kill_it_starts_again_beside_the_stale_record(tmp_path):
+    with EmbeddedProcess(tmp_path) as platform:
+        dead = platform.pid
+        platform.kill()
+    assert json.loads((tmp_path / "platform.json").read_text())["pid"] == dead
+    with EmbeddedProcess(tmp_path) as platform:
+        eventually_now(lambda: platform.record()["pid"] == platform.pid)
+        assert stat_objects(platform) is False
+
+
+def test_it_ends_itself_when_nobody_needs_it(tmp_path):
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "0.3") as platform:
+        assert platform.wait() == 0
+        assert platform.said("stopping")["reason"] == "idle for 0.3 s"
+
+
+def test_an_open_call_keeps_it_alive(tmp_path):
+    may_end = threading.Event()
+
+    def slow() -> Iterator[pb.PutObjectRequest]:
+        ref = pb.ObjectRef(digest=ABSENT, size_bytes=5)
+        yield pb.PutObjectRequest(header=pb.PutObjectRequest.Header(object=ref))
+        may_end.wait()
+
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "2") as platform:
+        with grpc.insecure_channel(platform.record()["address"]) as channel:
+            stub = objects_pb2_grpc.ObjectsServiceStub(channel)
+            stub.PutObject.future(slow(), metadata=platform.metadata)
+            time.sleep(3)
+            assert not platform.said("stopping")
+            may_end.set()
+        assert platform.wait() == 0
+
+
+def test_a_successor_waits_for_one_that_is_ending(tmp_path):
+    with EmbeddedProcess(tmp_path) as platform:
+        platform.signal(signal.SIGSTOP)
+        (tmp_path / "platform.json").unlink()
+        successor = EmbeddedProcess(tmp_path)
+        platform.signal(signal.SIGKILL)
+        with successor:
+            assert successor.record()["pid"] == successor.pid
+
+
+def test_a_word_of_the_command_line_wins_over_the_environment(tmp_path):
+    settings = {"embedded_idle_timeout_s": 3600}
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "0.2", **settings) as platform:
+        assert platform.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedded_idle_timeout": 5}, "did you mean GRIDLOOM_EMBEDDED_IDLE_TIMEOUT_S?"),
+        ({"objects_retention": 5}, "did you mean GRIDLOOM_OBJECTS_RETENTION_S?"),
+    ],
+)
+def test_a_wrong_setting_of_any_service_is_refused(tmp_path, settings, message):
+    platform = EmbeddedProcess(tmp_path, **settings)
+    assert platform.wait() == 2
+    platform.__exit__()
+    assert message in platform.lines[-1]
