@@ -40,7 +40,8 @@ setup: $(VENV)/.installed-dev ## Make the virtual environment with all tools
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Run the main job: a model-selection study on real data (under 3 minutes)
-	@$(BIN)/gridloom demo $(ARGS)
+	@trap '$(BIN)/gridloom down --home build/platform >/dev/null 2>&1' EXIT; \
+	  $(BIN)/gridloom demo --home build/platform --out build/demo $(ARGS)
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests (under 5 minutes on 2 cores)

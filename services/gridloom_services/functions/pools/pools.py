@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom_services.common.errors import (
@@ -126,6 +127,19 @@ class Pools:
         """Those of a project, newest first."""
         chosen = [p for p in self._index.by_id.values() if project in {"", p.row.project}]
         return sorted(chosen, key=lambda pool: pool.row.created_at, reverse=True)
+
+    async def respecify(self, pool_id: str, spec: PoolSpec) -> Pool:
+        """Give an open pool another specification (a size); ConflictError where it has ended."""
+        pool = self.get(pool_id)
+        if not pool.state.is_open:
+            raise ConflictError(
+                f"pool {pool_id} is {pool.state.name}", field="pool_id", given=pool_id
+            )
+        pool.spec = checked(spec)
+        pool.row = replace(pool.row, body=spec.body)
+        await self._save(pool.row)
+        self.changed(pool_id)
+        return pool
 
     async def close(self, pool_id: str) -> Pool:
         """Have its workers end after the calls they are in; cancel what waits for it."""

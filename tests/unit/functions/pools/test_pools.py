@@ -243,6 +243,19 @@ async def test_the_same_request_makes_one_pool_and_another_is_refused(world):
         await world.pools.create(other, "ada", "mine")
 
 
+async def test_a_pool_may_be_given_another_size_until_it_is_closed(world):
+    pool = await world.running(workers=3)
+    load = PoolLoad(waiting=9, running=3, workers=3)
+    await world.work(pool, load)
+    await world.pools.respecify(pool.id, PoolSpec(b"two", "default", workers=2))
+    await world.settle()
+    assert world.jobs.resizes[-1] == (pool.row.job_id, 2)
+    assert world.rows[pool.id].body == b"two"
+    await world.pools.close(pool.id)
+    with pytest.raises(ConflictError, match="is CLOSING"):
+        await world.pools.respecify(pool.id, SPEC)
+
+
 async def test_what_cannot_be_is_refused_by_name(world):
     with pytest.raises(InvalidRequestError, match="workers of a pool cannot be -1"):
         await world.pools.create(PoolSpec(b"", "default", workers=-1), "ada")

@@ -1,0 +1,1 @@
+"""The main job on real data, written against the SDK alone: `gridloom demo`."""
