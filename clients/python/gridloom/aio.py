@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from gridloom import client as sync_client
-from gridloom import ids, units
+from gridloom import ids, inventory, units
 from gridloom.async_channel import AsyncConnection
 from gridloom.channel import DEFAULT_PATIENCE_S
 from gridloom.jobs import listing, operations
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from gridloom.client import Client
+    from gridloom.calls.client import Calls
+    from gridloom.calls.future import CallFuture
+    from gridloom.calls.map import MapResults
+    from gridloom.calls.options import PoolOptions
+    from gridloom.calls.pool import Pool
+    from gridloom.client import Client, Defaults
+    from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
     from gridloom.jobs.options import JobOptions, JobRequest
     from gridloom.jobs.queues import QueueOptions
@@ -102,7 +108,7 @@ class AsyncClient:
         asked = list(requests)
         if not asked:
             return []
-        return await self._handles(operations.submit(asked, self.sync.defaults, Path.cwd()))
+        return await self._handles(operations.submit(asked, self.defaults, Path.cwd()))
 
     # ---- finding
 
@@ -187,7 +193,53 @@ class AsyncClient:
         """The machines, what they have and what of that is free."""
         return await self.connection.run(queue_operations.list_nodes())
 
+    # ---- calls
+
+    @property
+    def calls(self) -> Calls:
+        """The side that calls Python functions. Its futures and maps may be awaited as they are."""
+        return self.sync.calls
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:
+        """Call `function(*args, **kwargs)` on the platform; awaiting the future gives its value."""
+        return self.sync.submit(function, *args, **kwargs)
+
+    def map(
+        self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any
+    ) -> MapResults[T]:
+        """Call the function for each item, for `async for`. See `Client.map`."""
+        return self.sync.map(function, *iterables, **options)
+
+    def starmap(
+        self, function: Callable[..., T], arguments: Iterable[Iterable[Any]], /, **options: Any
+    ) -> MapResults[T]:
+        """Call the function with each tuple of arguments, for `async for`."""
+        return self.sync.starmap(function, arguments, **options)
+
+    async def map_reduce(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
+    ) -> Any:
+        """Map, and fold the results on the workers: `reduce=`, `initial=`."""
+        return await asyncio.to_thread(self.sync.map_reduce, function, *iterables, **options)
+
+    async def pool(self, **options: Unpack[PoolOptions]) -> Pool:
+        """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
+        return await asyncio.to_thread(lambda: self.sync.pool(**options))
+
+    async def functions(self, project: str | None = None) -> list[FunctionInfo]:
+        """The functions that were called, with how often and how long they ran."""
+        return await self.connection.run(inventory.list_functions(self._project(project)))
+
+    async def pools(self, project: str | None = None) -> list[PoolInfo]:
+        """The pools of workers."""
+        return await self.connection.run(inventory.list_pools(self._project(project)))
+
     # ---- inside
+
+    @property
+    def defaults(self) -> Defaults:
+        """Project and queue where a request says nothing."""
+        return self.sync.defaults
 
     async def paged(
         self, page: Callable[[str], Operation[tuple[list[T], str]]]
@@ -202,10 +254,10 @@ class AsyncClient:
                 return
 
     def _chosen(self, filters: JobFilter) -> JobFilter:
-        return {"project": self.sync.defaults.project, **filters}
+        return {"project": self.defaults.project, **filters}
 
     def _project(self, given: str | None) -> str:
-        return self.sync.defaults.project if given is None else given
+        return self.defaults.project if given is None else given
 
     async def _handles(self, operation: Operation[list[JobInfo]]) -> list[AsyncJob]:
         return [AsyncJob(self, info.id, info) for info in await self.connection.run(operation)]
