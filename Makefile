@@ -40,7 +40,7 @@ setup: $(VENV)/.installed-dev ## Make the virtual environment with all tools
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Run the main job: a model-selection study on real data (under 3 minutes)
-	@trap '$(BIN)/gridloom down --home build/platform >/dev/null 2>&1' EXIT; \
+	@trap '$(BIN)/gridloom down --cancel --home build/platform >/dev/null 2>&1' EXIT; \
 	  $(BIN)/gridloom demo --home build/platform --out build/demo $(ARGS)
 
 .PHONY: test

@@ -55,14 +55,13 @@ def draw_grid(axes: Any, scores: list[float], chosen: int) -> None:
 def draw_timeline(axes: Any, study: dict[str, Any], serial: dict[str, Any]) -> None:
     """One bar a fit, one row a worker process, and the serial run beneath on the same scale."""
     rows = {p: i for i, p in enumerate(sorted({f["process"] for f in study["fits"]}))}
-    lanes = [(study["fits"], lambda f: len(rows) - rows[f["process"]])]
-    lanes.append((serial["fits"], lambda _: 0))
-    for done, lane in lanes:
+    for done in (study["fits"], serial["fits"]):
         zero = min(f["started"] for f in done)
         for one in done:
+            lane = len(rows) - rows[one["process"]] if done is study["fits"] else 0
             colour = COLOURS[fits.candidates()[one["candidate"]]["model"]]
             span = (one["started"] - zero, one["ended"] - one["started"])
-            axes.broken_barh([span], (lane(one) - 0.38, 0.76), color=colour, lw=0.3, ec="white")
+            axes.broken_barh([span], (lane - 0.38, 0.76), color=colour, lw=0.3, ec="white")
     labels = ["one process", *(f"worker {len(rows) - i}" for i in range(len(rows)))]
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("seconds since the first fit began")
