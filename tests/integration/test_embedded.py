@@ -129,9 +129,10 @@ def test_an_open_call_keeps_it_alive(tmp_path):
     with EmbeddedProcess(tmp_path, "--idle-timeout", "2") as platform:
         with grpc.insecure_channel(platform.record()["address"]) as channel:
             stub = objects_pb2_grpc.ObjectsServiceStub(channel)
-            stub.PutObject.future(slow(), metadata=platform.metadata)
+            put = stub.PutObject.future(slow(), metadata=platform.metadata)
             time.sleep(3)
             assert not platform.said("stopping")
+            assert not put.done()
             may_end.set()
         assert platform.wait() == 0
 
