@@ -19,6 +19,8 @@ from gridloom.jobs import queues as queue_operations
 from gridloom.jobs.async_handle import AsyncJob
 from gridloom.jobs.dependencies import Dependencies, job_ids
 from gridloom.jobs.filters import JobFilter, filter_message
+from gridloom.jobs.handle import limit_s
+from gridloom.jobs.waiting import shown
 from gridloom.jobs.watch import JobWatch
 
 if TYPE_CHECKING:
@@ -140,12 +142,14 @@ class AsyncClient:
     async def wait(
         self,
         jobs: Dependencies,
-        timeout: units.Duration | None = None,  # noqa: ASYNC109
+        timeout: units.Duration | None = None,  # noqa: ASYNC109  # the same word in both faces
+        *,
+        progress: bool | None = None,
     ) -> list[AsyncJob]:
         """Return the jobs when all are over; a `TimeoutError` where that takes longer."""
         meant = job_ids(jobs, field="jobs")
-        limit = None if timeout is None else units.seconds(timeout, field="timeout")
-        await self.connection.run(operations.wait(meant, limit))
+        with shown(meant, progress) as see:
+            await self.connection.run(operations.wait(meant, limit_s(timeout), see))
         return [await self.job(job_id) for job_id in meant]
 
     async def cancel(

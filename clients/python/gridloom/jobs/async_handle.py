@@ -6,18 +6,20 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridloom import ids, units
+from gridloom import ids
 from gridloom.jobs import listing, operations
-from gridloom.jobs.handle import Job
+from gridloom.jobs.handle import Job, limit_s
 from gridloom.jobs.logs import LineReading, LogQuery
 from gridloom.jobs.outputs import NamedOutputs, Output, Outputs
 from gridloom.jobs.picture import job_html, job_text
+from gridloom.jobs.waiting import shown
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from typing import Any
 
+    from gridloom import units
     from gridloom.aio import AsyncClient
     from gridloom.jobs.execution import ExecResult
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
@@ -106,16 +108,27 @@ class AsyncJob:
 
     # ---- its end
 
-    async def wait(self, timeout: units.Duration | None = None) -> JobState:  # noqa: ASYNC109
+    async def wait(
+        self,
+        timeout: units.Duration | None = None,  # noqa: ASYNC109  # the same word in both faces
+        *,
+        progress: bool | None = None,
+    ) -> JobState:
         """Return its final state when it is over; a `TimeoutError` where that takes longer."""
-        limit = None if timeout is None else units.seconds(timeout, field="timeout")
-        await self._client.connection.run(operations.wait([self._id], limit))
+        with shown([self._id], progress) as see:
+            await self._client.connection.run(operations.wait([self._id], limit_s(timeout), see))
         return (await self.refresh()).state
 
-    async def result(self, timeout: units.Duration | None = None) -> JobResult:  # noqa: ASYNC109
+    async def result(
+        self,
+        timeout: units.Duration | None = None,  # noqa: ASYNC109
+        *,
+        progress: bool | None = None,
+    ) -> JobResult:
         """Wait, then the result. A failure is raised as its `JobError`, with the last lines."""
-        limit = None if timeout is None else units.seconds(timeout, field="timeout")
-        return await self._client.connection.run(operations.result(self._id, limit))
+        with shown([self._id], progress) as see:
+            done = operations.result(self._id, limit_s(timeout), see)
+            return await self._client.connection.run(done)
 
     async def cancel(self, grace: units.Duration | None = None, reason: str = "") -> JobInfo:
         """End it: SIGTERM, and SIGKILL after `grace` (10 s). One that is over stays as it is."""

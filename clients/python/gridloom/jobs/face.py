@@ -6,18 +6,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from gridloom import units
-from gridloom.interrupt import leaving_it_running
 from gridloom.jobs import listing, operations
 from gridloom.jobs import queues as queue_operations
 from gridloom.jobs.dependencies import Dependencies, job_ids
 from gridloom.jobs.filters import JobFilter, filter_message
-from gridloom.jobs.handle import Job
+from gridloom.jobs.handle import Job, limit_s
+from gridloom.jobs.waiting import attending
 from gridloom.jobs.watch import JobWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from gridloom import units
     from gridloom.channel import Connection
     from gridloom.client import Defaults
     from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
@@ -81,13 +81,21 @@ class JobVerbs:
 
     # ---- several at once
 
-    def wait(self, jobs: Dependencies, timeout: units.Duration | None = None) -> list[Job]:
-        """Return the jobs when all are over; a `TimeoutError` where that takes longer."""
+    def wait(
+        self,
+        jobs: Dependencies,
+        timeout: units.Duration | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> list[Job]:
+        """Return the jobs when all are over; a `TimeoutError` where that takes longer.
+
+        A bar shows how far it is where a person looks; `progress` forces it or forbids it. Ctrl-C
+        leaves the jobs running and says how to come back, a second one cancels them.
+        """
         meant = job_ids(jobs, field="jobs")
-        what = meant[0] if len(meant) == 1 else f"the work of {len(meant)} jobs"
-        limit = None if timeout is None else units.seconds(timeout, field="timeout")
-        with leaving_it_running(what, "client.get(id)", lambda: self.cancel(meant)):
-            self.connection.run(operations.wait(meant, limit))
+        with attending(meant, progress, self.cancel) as see:
+            self.connection.run(operations.wait(meant, limit_s(timeout), see))
         return [Job(self, job_id) for job_id in meant]
 
     def cancel(

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from gridloom import ids, units
 from gridloom.errors import GridloomError
-from gridloom.interrupt import leaving_it_running
 from gridloom.jobs import listing, operations
 from gridloom.jobs.execution import ExecResult, ExecTally, exec_requests, pieces_of, run_command
 from gridloom.jobs.logs import LineReading, LogQuery
 from gridloom.jobs.outputs import Outputs
 from gridloom.jobs.picture import job_html, job_text
+from gridloom.jobs.waiting import attending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from gridloom.jobs.face import JobVerbs
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
@@ -75,16 +74,25 @@ class Job:
 
     # ---- its end
 
-    def wait(self, timeout: units.Duration | None = None) -> JobState:
-        """Return its final state when it is over; a `TimeoutError` where that takes longer."""
-        with self._leaving_it_running():
-            self._client.connection.run(operations.wait([self._id], _limit(timeout)))
+    def wait(
+        self, timeout: units.Duration | None = None, *, progress: bool | None = None
+    ) -> JobState:
+        """Return its final state when it is over; a `TimeoutError` where that takes longer.
+
+        A bar shows how far it is where a person looks; `progress` forces it or forbids it. Ctrl-C
+        leaves the job running and says how to come back, a second one cancels it.
+        """
+        with attending([self._id], progress, self._client.cancel) as see:
+            self._client.connection.run(operations.wait([self._id], limit_s(timeout), see))
         return self.refresh().state
 
-    def result(self, timeout: units.Duration | None = None) -> JobResult:
+    def result(
+        self, timeout: units.Duration | None = None, *, progress: bool | None = None
+    ) -> JobResult:
         """Wait, then the result. A failure is raised as its `JobError`, with the last lines."""
-        with self._leaving_it_running():
-            return self._client.connection.run(operations.result(self._id, _limit(timeout)))
+        with attending([self._id], progress, self._client.cancel) as see:
+            done = operations.result(self._id, limit_s(timeout), see)
+            return self._client.connection.run(done)
 
     def cancel(self, grace: units.Duration | None = None, reason: str = "") -> JobInfo:
         """End it: SIGTERM, and SIGKILL after `grace` (10 s). One that is over stays as it is."""
@@ -195,11 +203,9 @@ class Job:
         found = self._client.connection.run(operation)
         return self._seen(found[0]) if found else self.refresh()
 
-    def _leaving_it_running(self) -> AbstractContextManager[None]:
-        return leaving_it_running(self._id, f'client.get("{self._id}")', self.cancel)
 
-
-def _limit(timeout: units.Duration | None) -> float | None:
+def limit_s(timeout: units.Duration | None) -> float | None:
+    """A wait's `timeout` in seconds; None: for ever."""
     return None if timeout is None else units.seconds(timeout, field="timeout")
 
 

@@ -25,7 +25,7 @@ from gridloom.jobs.watch import EndWatch
 from gridloom.operation import Blocking, Call, Collect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from gridloom.api.objects.v1.objects_pb2 import ObjectRef
@@ -70,20 +70,29 @@ def get(job_id: str, timeout_s: float | None = None) -> Operation[JobInfo]:
     return read_job(answer.job)
 
 
-def wait(job_ids: Sequence[str], timeout_s: float | None) -> Operation[None]:
-    """Return when all of them are over; a `TimeoutError` where that takes longer."""
+def wait(
+    job_ids: Sequence[str], timeout_s: float | None, see: Callable[[JobInfo], None] | None = None
+) -> Operation[None]:
+    """Return when all of them are over; a `TimeoutError` where that takes longer.
+
+    `see` is shown each job, at first and at every change.
+    """
     missing = []
     for job_id in job_ids:
         job = yield from get(job_id)
+        if see is not None:
+            see(job)
         if not job.state.is_final:
             missing.append(job_id)
     if missing:
-        yield Collect(EndWatch(missing), timeout_s)
+        yield Collect(EndWatch(missing, see), timeout_s)
 
 
-def result(job_id: str, timeout_s: float | None) -> Operation[JobResult]:
+def result(
+    job_id: str, timeout_s: float | None, see: Callable[[JobInfo], None] | None = None
+) -> Operation[JobResult]:
     """Wait, then the result; the `JobError` of its failure class where it did not succeed."""
-    yield from wait([job_id], timeout_s)
+    yield from wait([job_id], timeout_s, see)
     job = yield from get(job_id)
     if job.state is JobState.SUCCEEDED:
         return result_of(job)

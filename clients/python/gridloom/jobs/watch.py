@@ -10,7 +10,7 @@ from gridloom.jobs.info import JobChange, JobInfo, read_job
 from gridloom.operation import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class JobWatch:
@@ -46,7 +46,11 @@ class JobWatch:
 class EndWatch:
     """A `Following` of the ends of jobs and array elements: each id once, over with the last."""
 
-    def __init__(self, job_ids: Iterable[str]) -> None:
+    def __init__(
+        self, job_ids: Iterable[str], see: Callable[[JobInfo], None] | None = None
+    ) -> None:
+        """`see` is shown each job at every change."""
+        self._see = see
         self._open: dict[str, set[str]] = {}
         for identifier in job_ids:
             job, _ = ids.split_job_id(identifier)
@@ -62,6 +66,8 @@ class EndWatch:
         if not answer.HasField("job"):
             return ()
         job = read_job(answer.job)
+        if self._see is not None:
+            self._see(job)
         ended = [each for each in self._open.get(job.id, ()) if _is_over(job, each)]
         for identifier in ended:
             self._open[job.id].discard(identifier)
