@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -112,6 +113,9 @@ class Platform:
         await self._compose(context, parts)
         await self.server.start()
         grpc_environment.release()
+        # What is here now stays until the end: no collection needs to look at it again.
+        gc.freeze()
+        gc.enable()
         _log.info("ready", extra={"address": self.address, "pid": os.getpid()})
 
     async def _compose(self, context: PlatformContext, parts: Sequence[Part]) -> None:

@@ -99,12 +99,13 @@ class EchoApp:
 class EchoClient:
     """Calls the four kinds of methods."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str = TOKEN) -> None:
+    def __init__(self, channel: grpc.aio.Channel, token: str = TOKEN, **metadata: str) -> None:
         self._channel = channel
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        own = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata = (*own, *metadata.items())
 
-    def with_token(self, token: str) -> EchoClient:
-        return EchoClient(self._channel, token)
+    def with_token(self, token: str, **metadata: str) -> EchoClient:
+        return EchoClient(self._channel, token, **metadata)
 
     def unary(self, request: bytes = b"a", timeout: float | None = None) -> Any:
         call = self._channel.unary_unary(f"/{SERVICE}/Unary")

@@ -9,6 +9,7 @@ from gridloom_services.common.interceptors.activity import Activity, ActivityInt
 from gridloom_services.common.interceptors.auth import AuthInterceptor
 from gridloom_services.common.interceptors.deadline import DeadlineInterceptor
 from gridloom_services.common.interceptors.errors import ErrorInterceptor
+from gridloom_services.common.interceptors.protocol import ProtocolInterceptor
 from gridloom_services.common.interceptors.readiness import Readiness, ReadinessInterceptor
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def interceptors(rules: CallRules) -> list[grpc.aio.ServerInterceptor]:
         chain.append(MetricsInterceptor(rules.metrics))
     chain += [
         ErrorInterceptor(),
+        ProtocolInterceptor(),
         AuthInterceptor(rules.authenticator, rules.gang_methods),
         ReadinessInterceptor(rules.readiness),
         ActivityInterceptor(rules.activity),

@@ -9,12 +9,13 @@ import logging
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from gridloom.version import PROTOCOL
 from gridloom_services.common import errors
 from gridloom_services.common.auth import Principal
 from gridloom_services.common.metrics import PrometheusMetrics
 
 from tests.support.eventually import eventually
-from tests.unit.common.conftest import GANG_TOKENS, SERVICE, EchoApp, serving
+from tests.unit.common.conftest import GANG_TOKENS, SERVICE, TOKEN, EchoApp, serving
 
 
 def info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
@@ -92,6 +93,25 @@ async def test_a_call_without_a_valid_token_is_refused(kind, token):
             await client.with_token(token).refusal_of(kind)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert app.callers == []
+
+
+@pytest.mark.parametrize("protocol", ["0", "2", "old"])
+async def test_a_client_of_another_protocol_is_told_both_versions(kind, protocol):
+    app = EchoApp()
+    said = {"gridloom-protocol": protocol, "gridloom-client": "9.9"}
+    async with serving(app) as (_, client):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.with_token(TOKEN, **said).refusal_of(kind)
+    assert info_of(caught.value).reason == "VERSION_MISMATCH"
+    for words in ("Gridloom 9.9", f"protocol {protocol}", f"speaks {PROTOCOL}", "same version"):
+        assert words in caught.value.details()
+    assert app.callers == []
+
+
+async def test_a_client_of_the_same_protocol_is_served():
+    async with serving(EchoApp()) as (_, client):
+        ours = client.with_token(TOKEN, **{"gridloom-protocol": str(PROTOCOL)})
+        assert await ours.unary() == b"echo a"
 
 
 async def test_a_gang_may_call_what_is_meant_for_gangs_and_nothing_else():
