@@ -307,7 +307,7 @@ def test_sigterm_lets_the_present_calls_end(service, one):
     assert process.wait() == 0
 
 
-def test_workers_die_with_their_host(service, one):
+def test_workers_die_with_their_host(one):
     worker, _, process = one
     process.process.kill()
     eventually(lambda: not is_alive(worker.hello.pid))

@@ -26,7 +26,7 @@ from gridloom.worker.attention import KNOCK
 from gridloom.worker.child import Child, Nursery
 from gridloom.worker.deaths import buried, death_notice, last_words
 from gridloom.worker.frames import connect
-from gridloom.worker.host_link import HostLink
+from gridloom.worker.lasting_link import LastingLink
 from gridloom.worker.progress import NEVER, RETIRE, Alarm, now_ns
 from gridloom.worker.staffing import Grants, Member, staff_changes
 from gridloom.worker.supervision import processes
@@ -59,7 +59,7 @@ class PoolHost:
         self._wakeup = Wakeup((signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP))
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._alarm = Alarm()
-        self._link = HostLink(
+        self._link = LastingLink(
             lambda: connect(settings.pool.socket_path),
             lambda: settings.hello(os.getpid()),
             self._wakeup,
@@ -213,7 +213,8 @@ class PoolHost:
         return now + TICK_NS if leaving else NEVER
 
     def _count_blocked(self, now: int) -> None:
-        blocked = sum(child.seat.board.blocked for child in self._children.values())
+        slots = sum(child.seat.board.blocked for child in self._children.values())
+        blocked = -(-slots // self._settings.pool.slots)
         if blocked >= self._extra:
             self._extra, self._extra_until_ns = blocked, now + _EXTRA_STAYS_NS
         elif now >= self._extra_until_ns:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridloom.api.functions.v1 import worker_pb2
+    from gridloom.payload import PayloadCodec
     from gridloom.worker.functions import Loaded
     from gridloom.worker.tools import Tools
 
@@ -31,6 +32,11 @@ class RunPlan:
         self.ranges = [(each.first, each.count) for each in run.ranges]
         self._inputs = {given.position: given.inputs for given in run.inputs}
         self._function: Callable[..., Any] | None = None
+
+    @property
+    def codec(self) -> PayloadCodec:
+        """What opens arguments and packs values."""
+        return self._tools.codec
 
     @property
     def name(self) -> str:
