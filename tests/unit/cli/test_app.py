@@ -8,7 +8,8 @@ import grpc
 import pytest
 import typer
 from gridloom.cli import exits
-from gridloom.cli.app import _missing, build
+from gridloom.cli.__main__ import verb_word
+from gridloom.cli.app import OWN_VERBS, PLATFORM_VERBS, _missing, build
 from gridloom.errors import (
     ConflictError,
     GridloomError,
@@ -48,6 +49,7 @@ COMMAND_LINES += [[noun] for noun, verbs in VERBS.items() if not verbs]
 
 def test_every_verb_is_there_and_no_other():
     command = get_command(build())
+    assert set(VERBS) == OWN_VERBS | set(PLATFORM_VERBS)
     assert set(command.commands) == set(VERBS)  # type: ignore[attr-defined]
     for noun, verbs in VERBS.items():
         inner = getattr(command.commands[noun], "commands", {})  # type: ignore[attr-defined]
@@ -96,6 +98,19 @@ def test_a_commands_end_is_told_as_a_shell_would(
     exit_code: int | None, signal: int | None, code: int
 ):
     assert exits.process_exit_code(exit_code, signal) == code
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        (["jobs", "list"], "jobs"),
+        (["--home", "run", "--project=x", "top"], "top"),
+        (["--help"], None),
+        ([], None),
+    ],
+)
+def test_the_verb_is_found_among_the_words(words: list[str], verb: str | None):
+    assert verb_word(words) == verb
 
 
 def test_the_version_is_said(gridloom: CommandLine):

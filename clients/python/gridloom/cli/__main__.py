@@ -23,7 +23,8 @@ def run(words: list[str]) -> int:
     from gridloom.cli import exits
     from gridloom.cli.app import build
 
-    command = typer.main.get_command(build())
+    word = verb_word(words)
+    command = typer.main.get_command(build(word))
     try:
         code = command.main(words, prog_name="gridloom", standalone_mode=False)
     except typer.Abort:
@@ -34,20 +35,20 @@ def run(words: list[str]) -> int:
         if show is None:
             raise
         show()
-        return exits.RUN_FAILED if _is_run(words) else int(getattr(error, "exit_code", exits.USAGE))
+        return exits.RUN_FAILED if word == "run" else int(getattr(error, "exit_code", exits.USAGE))
     return code if isinstance(code, int) else exits.DONE
 
 
-def _is_run(words: list[str]) -> bool:
-    """The verb is `run`, whose own failures have a code that commands leave alone."""
+def verb_word(words: list[str]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
     takes_value = {"--context", "--address", "--home", "--project"}
     rest = iter(words)
     for word in rest:
         if word in takes_value:
             next(rest, None)
         elif not word.startswith("-"):
-            return word == "run"
-    return False
+            return word
+    return None
 
 
 if __name__ == "__main__":

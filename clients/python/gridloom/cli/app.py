@@ -21,6 +21,12 @@ PLATFORM_VERBS = {
     "doctor": "Check the stores of the platform of this machine.",
     "demo": "Run the main job: a model-selection study on real data.",
 }
+OWN_VERBS = frozenset(
+    {
+        *("run", "jobs", "queues", "functions", "pools"),
+        *("top", "up", "down", "status", "contexts"),
+    }
+)
 ENTRY_POINTS = "gridloom.cli"
 
 HELP = "Gridloom, the self-hosted HPC service: commands, Python functions and more in one queue."
@@ -77,8 +83,11 @@ def _installed_verbs() -> Iterator[tuple[str, Callable[..., Any]]]:
             continue
 
 
-def build() -> typer.Typer:
-    """The whole command line."""
+def build(verb_word: str | None = None) -> typer.Typer:
+    """The command line. Other distributions are looked through for a verb that is not ours only.
+
+    That takes longer than everything else here.
+    """
     app = typer.Typer(
         name="gridloom",
         help=HELP,
@@ -99,7 +108,9 @@ def build() -> typer.Typer:
     app.command(epilog=example("gridloom down --keep"))(platform.down)
     app.command(epilog=example("gridloom status --json"))(platform.status)
     app.add_typer(contexts.app, name="contexts")
-    verbs = {name: _missing(name) for name in PLATFORM_VERBS} | dict(_installed_verbs())
+    verbs = {name: _missing(name) for name in PLATFORM_VERBS}
+    if verb_word is not None and verb_word not in OWN_VERBS:
+        verbs |= dict(_installed_verbs())
     for name, function in verbs.items():
         app.command(name, epilog=example(f"gridloom {name}"))(function)
     return app
