@@ -53,7 +53,10 @@ def show(
     events: Annotated[bool, typer.Option("--events", help="Show its history.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say why it waits.")] = False,
 ) -> None:
-    """Show all there is to know about a job; of one that waits, why and behind what."""
+    """Show all there is to know about a job.
+
+    Of one that waits, also why and behind what.
+    """
     from gridloom.cli.details import show_events, show_explanation, show_job
 
     handle = here.client.job(job)
@@ -77,7 +80,10 @@ def logs(
     stream: Annotated[str, typer.Option(help="stdout, stderr or both.")] = "both",
     attempt: Annotated[int, typer.Option(help="Of this attempt; 0: the newest.")] = 0,
 ) -> None:
-    """Print what a job wrote: its output to standard output, its errors to standard error."""
+    """Print what a job wrote.
+
+    Its output goes to standard output, its errors to standard error.
+    """
     from gridloom.cli.streaming import print_logs
     from gridloom.jobs.logs import LogQuery
 
@@ -96,7 +102,10 @@ def cancel(
     grace: GraceOption = "",
     reason: Annotated[str, typer.Option(help="Why, for whoever asks.")] = "",
 ) -> None:
-    """End jobs: those named, or all unfinished ones that --state, --labels or --queue choose."""
+    """End jobs.
+
+    Those named, or all unfinished ones that --state, --labels or --queue choose.
+    """
     words = {"state": state, "labels": labels, "queue": queue}
     meant = jobs or _chosen(here, words)
     _told(here, here.client.cancel(meant, grace or None, reason), "cancelled")
@@ -138,7 +147,10 @@ def watch(
         int, typer.Option(help="Only what comes after this revision.", min=0)
     ] = 0,
 ) -> None:
-    """Print each change of jobs as it happens; with jobs named, until they are over."""
+    """Print changes of jobs as they happen.
+
+    Until the jobs named are over; without any, until Ctrl-C.
+    """
     from gridloom.cli.streaming import print_changes
 
     words = {"state": state, "labels": labels, "queue": queue}
@@ -158,7 +170,10 @@ def exec_in_job(
     role: RoleOption = "",
     index: Annotated[int, typer.Option(help="In the replica with this number.")] = 0,
 ) -> None:
-    """Run a command beside a running job: its folder, its environment. Exits with CMD's code."""
+    """Run a command beside a running job.
+
+    In its folder and with its environment. The exit code is the command's.
+    """
     from gridloom.cli.streaming import exec_with_terminal
 
     words = command[1:] if command[0] == "--" else command

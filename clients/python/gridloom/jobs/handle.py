@@ -188,6 +188,18 @@ class Job:
     def _repr_html_(self) -> str:
         return job_html(self._id, self._glance())
 
+    def _ipython_display_(self) -> None:
+        from gridloom.calls.progress import in_notebook
+
+        if not in_notebook():
+            # IPython then takes `repr`.
+            raise NotImplementedError
+        from IPython.display import display
+
+        from gridloom.jobs.notebook import show_live
+
+        show_live(self._client, self._id, self._glance(), display)
+
     def _glance(self) -> JobInfo | None:
         """A recent look, if one can be had at once."""
         is_settled = self._info is not None and self._info.state.is_final
