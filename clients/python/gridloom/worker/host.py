@@ -35,6 +35,7 @@ from gridloom.worker.watch import TICK_NS, Watch, knock
 from gridloom.worker.work import work_of
 
 if TYPE_CHECKING:
+    from gridloom.worker.bridge import Bridge
     from gridloom.worker.deaths import Burial
     from gridloom.worker.host_settings import HostSettings
     from gridloom.worker.replicas import Replicas
@@ -53,9 +54,13 @@ _NS = 1_000_000_000
 class PoolHost:
     """Holds a pool's workers on one node."""
 
-    def __init__(self, settings: HostSettings, replicas: Replicas) -> None:
+    def __init__(
+        self, settings: HostSettings, replicas: Replicas, bridge: Bridge | None = None
+    ) -> None:
+        """`bridge` leads to the service where there is no socket of its own."""
         self._settings = settings
         self._replicas = replicas
+        self._bridge = bridge
         self._wakeup = Wakeup((signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP))
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._alarm = Alarm()
@@ -109,6 +114,8 @@ class PoolHost:
         self._alarm.wakes_at_ns = NEVER
         now = now_ns()
         self._bury()
+        if self._bridge is not None:
+            self._bridge.tend()
         if self._link.tend():
             self._told = worker_pb2.HostStatus()
         for frame in self._link.arrived():
@@ -194,6 +201,8 @@ class PoolHost:
         """Let go, in a new worker, of what is the host's."""
         self._link.release()
         self._wakeup.close()
+        if self._bridge is not None:
+            self._bridge.release()
         for child in self._children.values():
             child.close()
 
@@ -228,7 +237,8 @@ class PoolHost:
         for burial in ended:
             self._account_for(burial)
         if ended:
-            _end_orphans(set(self._children))
+            ours = set(self._children)
+            _end_orphans(ours if self._bridge is None else ours | {self._bridge.pid})
 
     def _account_for(self, burial: Burial) -> None:
         child = self._children.pop(burial.pid)

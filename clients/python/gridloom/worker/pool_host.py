@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gridloom.worker.bridge import Bridge
+    from gridloom.worker.host_settings import HostSettings
+
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run the host that the environment describes; its exit code."""
@@ -30,8 +33,22 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         sys.stderr.write(f"this is no pool's job: {error!r}\n")
         return 2
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    PoolHost(settings, Replicas(environment)).run()
+    bridge = None
+    if not settings.pool.socket_path:
+        settings, bridge = _bridged(settings)
+    PoolHost(settings, Replicas(environment), bridge).run()
     return 0
+
+
+def _bridged(settings: HostSettings) -> tuple[HostSettings, Bridge]:
+    """The settings with the socket of a bridge to the service's address."""
+    from gridloom.endpoint import Endpoint
+    from gridloom.worker.bridge import Bridge
+
+    path = settings.pool.folder / "bridge.sock"
+    pool = settings.pool._replace(socket_path=str(path))
+    bridge = Bridge(path, Endpoint(pool.address, pool.token))
+    return settings._replace(pool=pool), bridge
 
 
 if __name__ == "__main__":
