@@ -21,6 +21,7 @@ from gridloom.operation import Blocking, Call
 from gridloom.patience import Patience
 from gridloom.rpc_errors import Refusal, broken_off, refusal_of
 from gridloom.services import new_stub
+from gridloom.stillness import await_stillness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +113,21 @@ class Connection:
                 self._route.channel.close()
             self._endpoint = self._route = None
 
+    def pause(self) -> bool:
+        """Close the channel and open none before `resume`; whether there was one to close.
+
+        Both are called by the thread that forks. Whoever is waiting for an answer tries again.
+        """
+        self._lock.acquire()
+        route, self._route = self._route, None
+        if route is not None:
+            route.channel.close()
+        return route is not None
+
+    def resume(self) -> None:
+        """A channel may be opened again."""
+        self._lock.release()
+
     # ---- operations
 
     def run(self, operation: Operation[T]) -> T:
@@ -153,6 +169,23 @@ class Connection:
             try:
                 return work(route, patience.remaining_s)
             except grpc.RpcError as error:
+                refusal = refusal_of(error, route.endpoint.address)
+                self._wait_or_raise(refusal, route.endpoint, patience)
+
+    def transfer(self, work: Callable[[Route], T], moved: Callable[[], int]) -> T:
+        """What `work` returns, however long it takes, as long as `moved()` grows.
+
+        It is called again where the platform fell silent; patience is for silence only.
+        """
+        patience, seen = Patience(self.patience_s), moved()
+        while True:
+            route = self.route()
+            try:
+                return work(route)
+            except grpc.RpcError as error:
+                if moved() != seen:
+                    seen = moved()
+                    patience.renewed()
                 refusal = refusal_of(error, route.endpoint.address)
                 self._wait_or_raise(refusal, route.endpoint, patience)
 
@@ -214,10 +247,33 @@ def open_channel(endpoint: Endpoint) -> grpc.Channel:
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
-def _forget_channels() -> None:
-    """A channel's threads stay with the parent: a forked child opens its own."""
-    for connection in list(_connections):
-        connection.forget()
+class _Fork:
+    """What a fork does to open channels.
+
+    A process that is forked while threads are inside gRPC has a child in which gRPC may hang or
+    abort. So channels are closed and their threads waited for before it; the parent opens them
+    again when they are next used, and the child opens its own.
+    """
+
+    def __init__(self) -> None:
+        self._paused: list[Connection] = []
+
+    def before(self) -> None:
+        self._paused = list(_connections)
+        if any([connection.pause() for connection in self._paused]):
+            await_stillness()
+
+    def in_parent(self) -> None:
+        paused, self._paused = self._paused, []
+        for connection in paused:
+            connection.resume()
+
+    def in_child(self) -> None:
+        for connection in list(_connections):
+            connection.forget()
 
 
-os.register_at_fork(after_in_child=_forget_channels)
+_fork = _Fork()
+os.register_at_fork(
+    before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
+)

@@ -19,6 +19,11 @@ _OPTIONS = (
 )
 # A proxy of the environment is for the world outside.
 _LOCAL_OPTIONS = (("grpc.enable_http_proxy", 0),)
+# Elsewhere a connection may die without a word.
+_REMOTE_OPTIONS = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -47,7 +52,7 @@ class Endpoint:
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
         """The channel's arguments."""
-        return _OPTIONS + _LOCAL_OPTIONS if self.is_local else _OPTIONS
+        return _OPTIONS + (_LOCAL_OPTIONS if self.is_local else _REMOTE_OPTIONS)
 
     def root_certificates(self) -> bytes | None:
         """Whom to trust; None: whom gRPC trusts."""

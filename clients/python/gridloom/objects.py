@@ -131,23 +131,27 @@ class ObjectsClient:
             object=objects_pb2.ObjectRef(digest=digest, size_bytes=size), holder=self._holder
         )
 
+        sent = 0
+
         def requests() -> Iterator[objects_pb2.PutObjectRequest]:
+            nonlocal sent
             yield objects_pb2.PutObjectRequest(header=header)
             for chunk in chunks():
                 yield objects_pb2.PutObjectRequest(chunk=chunk)
+                sent += 1
 
-        def send(route: Route, left_s: float | None) -> None:
+        def send(route: Route) -> None:
             stub = route.stub("objects")
-            stub.PutObject(requests(), timeout=left_s, metadata=route.endpoint.metadata)
+            stub.PutObject(requests(), metadata=route.endpoint.metadata)
 
-        self._connection.attempt(send)
+        self._connection.transfer(send, lambda: sent)
         self._known.add(digest)
 
     def _get(self, digest: str, target: _Memory | _File) -> None:
-        def receive(route: Route, left_s: float | None) -> None:
+        def receive(route: Route) -> None:
             request = objects_pb2.GetObjectRequest(digest=digest, offset=target.received)
             stub = route.stub("objects")
-            stream = stub.GetObject(request, timeout=left_s, metadata=route.endpoint.metadata)
+            stream = stub.GetObject(request, metadata=route.endpoint.metadata)
             try:
                 for answer in stream:
                     if answer.HasField("object"):
@@ -156,7 +160,7 @@ class ObjectsClient:
             finally:
                 stream.cancel()
 
-        self._connection.attempt(receive)
+        self._connection.transfer(receive, lambda: target.received)
         self._known.add(digest)
 
 

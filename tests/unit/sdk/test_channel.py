@@ -9,7 +9,7 @@ import grpc
 import pytest
 from gridloom import errors
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
-from gridloom.channel import Connection
+from gridloom.channel import Connection, Route
 from gridloom.endpoint import Endpoint
 from gridloom.operation import Blocking, Call, Collect, Operation
 from gridloom.version import PROTOCOL
@@ -150,6 +150,24 @@ def test_a_platform_that_came_back_elsewhere_is_found_there(platform: ScriptedPl
     connection.close()
 
 
+def test_a_transfer_goes_on_as_long_as_something_moves(platform: ScriptedPlatform):
+    connection = Connection(Moving([platform.endpoint]), patience_s=0.2)
+    platform.script("GetJob", *[LOST] * 12, ANSWER)
+    moved = 0
+
+    def work(route: Route) -> str:
+        nonlocal moved
+        moved += 1
+        answer = route.stub("scheduler").GetJob(GET.request)
+        return str(answer.job.id)
+
+    assert connection.transfer(work, lambda: moved) == "job_1"
+    platform.script("GetJob", LOST)
+    with pytest.raises(errors.UnavailableError):
+        connection.transfer(lambda route: route.stub("scheduler").GetJob(GET.request), lambda: 0)
+    connection.close()
+
+
 def test_a_stream_is_taken_up_where_it_broke_off(
     platform: ScriptedPlatform, connection: Connection
 ):
@@ -224,7 +242,7 @@ def test_an_endpoint_never_shows_its_token():
 FORKING = """
 import os, sys
 from gridloom.api.scheduler.v1 import scheduler_pb2
-from gridloom.channel import Connection
+from gridloom.channel import Connection, Route
 from gridloom.endpoint import Endpoint
 from gridloom.locate import FixedAddress
 from gridloom.operation import Call
