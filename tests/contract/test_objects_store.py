@@ -272,3 +272,13 @@ async def test_a_forgotten_object_is_held_by_nobody(database):
     await database.write(lambda c: catalogue.forget(c, [ONE.digest]))
     await add(database, ONE)
     assert await database.write(lambda c: catalogue.expire(c, 10**6, 10)) == [ONE.digest]
+
+
+async def test_a_small_content_is_kept_in_the_row(database):
+    await database.write(lambda c: catalogue.add(c, ONE, 1, b"\x00one\xff"))
+    await add(database, TWO)
+    contents = [
+        await database.read(lambda c, ref=ref: catalogue.inline_content(c, ref.digest))
+        for ref in (ONE, TWO, NONE)
+    ]
+    assert contents == [b"\x00one\xff", None, None]

@@ -210,12 +210,15 @@ def test_its_metrics_are_on_a_port_of_their_own(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with serving(tmp_path, metrics_port=port) as (_, client):
-        client.put(b"counted")
+        client.get(client.put(b"counted").object.digest)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             lines = answer.read().decode().splitlines()
     assert any(
         line.startswith("grpc_server_handled_total{") and "PutObject" in line for line in lines
     )
+    assert "gridloom_objects_received_bytes_total 7.0" in lines
+    assert "gridloom_objects_sent_bytes_total 7.0" in lines
+    assert "gridloom_objects_removed_objects_total 0.0" in lines
 
 
 # ---- starts and ends
@@ -286,7 +289,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
         may_end = threading.Event()
 
         def slow() -> Iterator[pb.PutObjectRequest]:
-            ref = pb.ObjectRef(digest=digest_of(b"never"), size_bytes=5)
+            ref = pb.ObjectRef(digest=digest_of(b"never"), size_bytes=5 * MIB)
             yield pb.PutObjectRequest(header=pb.PutObjectRequest.Header(object=ref))
             may_end.wait()
 
@@ -314,7 +317,7 @@ def stored(home) -> set[str]:
 def rows(home) -> set[str]:
     engine = create_engine(f"sqlite:///{home / 'objects' / 'objects.db'}", poolclass=NullPool)
     with engine.connect() as connection:
-        return set(connection.execute(text("SELECT digest FROM objects")).scalars())
+        return set(connection.execute(text("SELECT digest FROM objects WHERE content IS NULL")).scalars())
 
 
 def test_killed_at_any_moment_it_keeps_what_it_acknowledged_and_no_litter(tmp_path):

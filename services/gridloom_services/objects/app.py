@@ -11,6 +11,7 @@ from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.store import Database
 from gridloom_services.objects.catalogue import SCHEMA
+from gridloom_services.objects.meters import objects_meters
 from gridloom_services.objects.objects import Objects, Policy
 from gridloom_services.objects.service import ObjectsServicer
 
@@ -39,9 +40,11 @@ async def build(context: PlatformContext, settings: ObjectsSettings) -> ObjectsA
         max_object_bytes=settings.max_object_bytes,
         retention_s=settings.retention_s,
         reserve_bytes=settings.reserve_bytes,
+        inline_bytes=settings.inline_bytes,
         chunk_bytes=context.limits.chunk,
     )
-    return ObjectsApp(database, Objects(database, contents, policy), settings.sweep_every_s)
+    objects = Objects(database, contents, policy, meters=objects_meters(context.metrics))
+    return ObjectsApp(database, objects, settings.sweep_every_s)
 
 
 def _contents(context: PlatformContext, settings: ObjectsSettings) -> ContentStore:

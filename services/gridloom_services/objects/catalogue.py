@@ -1,7 +1,7 @@
 """The tables of objects and of who holds them, and what is asked of them.
 
-An object exists when its row is there; the row comes after the content is durable and goes before
-the content is removed. Every function runs within a transaction of the store.
+An object exists when its row is there. Small contents are in the row; of others the row comes after
+the content is durable and goes before it is removed. Every function runs within a transaction.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -38,7 +39,8 @@ _SLICE = 1000
 
 metadata = MetaData()
 
-# `used_s` is when somebody last put, read or asked for it, to within `Objects`' granularity.
+# `used_s` is when somebody last put, read or asked for it, to within `Objects`' granularity;
+# `content` is null where it is in the store of contents.
 objects = Table(
     "objects",
     metadata,
@@ -46,6 +48,7 @@ objects = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("created_s", BigInteger, nullable=False),
     Column("used_s", BigInteger, nullable=False),
+    Column("content", LargeBinary),
     Index("objects_used", "used_s"),
 )
 
@@ -70,9 +73,21 @@ def find(connection: Connection, digests: Collection[str]) -> dict[str, ObjectRe
     return found
 
 
-def add(connection: Connection, ref: ObjectRef, now_s: int) -> None:
+def inline_content(connection: Connection, digest: str) -> bytes | None:
+    """The content, if it is in the row."""
+    query = select(objects.c.content).where(objects.c.digest == digest)
+    return connection.execute(query).scalar()
+
+
+def add(connection: Connection, ref: ObjectRef, now_s: int, content: bytes | None = None) -> None:
     """It exists from now on; if it did before, it was used now."""
-    row = {"digest": ref.digest, "size_bytes": ref.size_bytes, "created_s": now_s, "used_s": now_s}
+    row = {
+        "digest": ref.digest,
+        "size_bytes": ref.size_bytes,
+        "created_s": now_s,
+        "used_s": now_s,
+        "content": content,
+    }
     statement = insert_or(connection, objects).values(row)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["digest"], set_={"used_s": now_s})

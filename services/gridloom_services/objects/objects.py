@@ -19,7 +19,9 @@ from gridloom_services.common.errors import (
 )
 from gridloom_services.common.store import GroupCommit
 from gridloom_services.objects import catalogue
+from gridloom_services.objects.inline import InlineDraft, InlineReader
 from gridloom_services.objects.locks import KeyedLocks
+from gridloom_services.objects.meters import objects_meters
 from gridloom_services.objects.upload import Upload
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from gridloom_services.common.store import Database
+    from gridloom_services.objects.meters import Meters
     from gridloom_services.objects.ref import ObjectRef
     from gridloom_services.objects.store.base import ContentStore, Draft, Reader
 
@@ -47,6 +50,7 @@ class Policy:
     max_object_bytes: int
     retention_s: float
     reserve_bytes: int
+    inline_bytes: int = 0
     chunk_bytes: int = 1 << 20
 
     @property
@@ -56,7 +60,7 @@ class Policy:
 
 
 class Objects:
-    """All objects of a platform: their rows in `database`, their bytes in `contents`."""
+    """All objects: rows and small contents in `database`, other contents in `contents`."""
 
     def __init__(
         self,
@@ -64,12 +68,14 @@ class Objects:
         contents: ContentStore,
         policy: Policy,
         clock: Callable[[], float] = time.time,
+        meters: Meters | None = None,
     ) -> None:
         self._database = database
         self._commits = GroupCommit(database)
         self._contents = contents
         self._policy = policy
         self._clock = clock
+        self._meters = meters or objects_meters()
         self._threads = ThreadPoolExecutor(_THREADS, "objects")
         # Held while a content gets its row, or is removed: never both at once.
         self._locks = KeyedLocks()
@@ -100,6 +106,7 @@ class Objects:
             await self._finished(self._settle(ref, draft, holder))
         finally:
             await self._finished(self._in_thread(draft.discard))
+        self._meters.received_bytes.inc(ref.size_bytes)
         return False
 
     async def _adopt(self, ref: ObjectRef, holder: str) -> bool:
@@ -115,22 +122,30 @@ class Objects:
                 allowed=found[ref.digest].size_bytes,
             )
         async with self._locks.holding(ref.digest):
-            if await self._in_thread(self._contents.size, ref.digest) != ref.size_bytes:
-                return False
-            return not await self.hold(holder, [ref.digest])
+            return await self._is_whole(ref) and not await self.hold(holder, [ref.digest])
+
+    async def _is_whole(self, ref: ObjectRef) -> bool:
+        """Nobody has taken its content away."""
+        if await self._database.read(partial(catalogue.inline_content, digest=ref.digest)) is None:
+            return await self._in_thread(self._contents.size, ref.digest) == ref.size_bytes
+        return True
 
     async def _settle(self, ref: ObjectRef, draft: Draft, holder: str) -> None:
         """Give the content its name, then its row."""
+        content = draft.content if isinstance(draft, InlineDraft) else None
         async with self._locks.holding(ref.digest):
-            await self._in_thread(draft.commit, ref.digest)
+            if content is None:
+                await self._in_thread(draft.commit, ref.digest)
             try:
-                await self._commits.submit(partial(self._add, ref, holder))
+                await self._commits.submit(partial(self._add, ref, holder, content))
             except StorageFullError:
                 await self._remove_without_row(ref.digest)
                 raise
 
-    def _add(self, ref: ObjectRef, holder: str, connection: Connection) -> None:
-        catalogue.add(connection, ref, int(self._clock()))
+    def _add(
+        self, ref: ObjectRef, holder: str, content: bytes | None, connection: Connection
+    ) -> None:
+        catalogue.add(connection, ref, int(self._clock()), content)
         if holder:
             catalogue.hold(connection, holder, [ref.digest])
 
@@ -153,7 +168,10 @@ class Objects:
                 free=free,
                 asked=ref.size_bytes,
             )
-        return self._contents.draft()
+        return InlineDraft() if self._is_small(ref) else self._contents.draft()
+
+    def _is_small(self, ref: ObjectRef) -> bool:
+        return ref.size_bytes <= self._policy.inline_bytes
 
     # ---- out
 
@@ -196,6 +214,9 @@ class Objects:
             await self._finished(self._in_thread(reader.close))
 
     async def _opened(self, ref: ObjectRef) -> Reader:
+        content = await self._database.read(partial(catalogue.inline_content, digest=ref.digest))
+        if content is not None:
+            return InlineReader(content)
         try:
             return await self._in_thread(self._contents.reader, ref.digest)
         except FileNotFoundError:
@@ -216,6 +237,7 @@ class Objects:
                     raise OSError("the content is shorter than its row says")
                 start += len(chunk)
                 ahead = self._read(reader, start, end)
+                self._meters.sent_bytes.inc(len(chunk))
                 yield chunk
         finally:
             # The reader must not be closed under a thread that reads.
@@ -252,6 +274,7 @@ class Objects:
             expire = partial(catalogue.expire, before_s=before, limit=_EXPIRED_AT_ONCE)
             digests = await self._commits.submit(expire)
             await self.remove_litter(digests)
+            self._meters.removed.inc(len(digests))
             count += len(digests)
             if len(digests) < _EXPIRED_AT_ONCE:
                 return count

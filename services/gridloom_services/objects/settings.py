@@ -18,6 +18,8 @@ class ObjectsSettings:
     # Empty: files in the service's folder; else any URL of fsspec ("s3://bucket/prefix").
     store_url: str = ""
     max_object_bytes: int = bounded(64 * GIB, least=1)
+    # Up to this size the content is in the table: one commit in place of a file.
+    inline_bytes: int = bounded(16 << 10, least=0, most=1 << 20)
     # What nobody holds goes when it was not used for this long.
     retention_s: float = bounded(24 * 3600.0, least=0)
     sweep_every_s: float = bounded(600.0, least=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import hashlib
 import os
@@ -82,8 +83,20 @@ async def opened(url: str, contents: ContentStore, policy: Policy = POLICY):
     await database.close()
 
 
+@pytest.fixture(params=[0, 1500], ids=["files", "inline"])
+def policy(request):
+    """All contents in files, or the small ones in their rows."""
+    return dataclasses.replace(POLICY, inline_bytes=request.param)
+
+
 @pytest.fixture
-async def house(database_url, tmp_path):
+async def house(database_url, tmp_path, policy):
+    async for each in opened(database_url, LocalFiles(tmp_path), policy):
+        yield each
+
+
+@pytest.fixture
+async def house_of_files(database_url, tmp_path):
     async for each in opened(database_url, LocalFiles(tmp_path)):
         yield each
 
@@ -214,6 +227,27 @@ async def test_many_may_put_the_same_at_once(house):
     assert house.stored() == [refs[0].digest]
 
 
+async def test_a_small_content_is_in_its_row_and_makes_no_file(sqlite_url, tmp_path):
+    policy = dataclasses.replace(POLICY, inline_bytes=10)
+    async for house in opened(sqlite_url, LocalFiles(tmp_path), policy):
+        small, large = await house.put(b"x" * 10), await house.put(b"x" * 11)
+        assert house.stored() == [large.digest]
+        assert await house.get(small, 2, 3) == b"xxx"
+        assert await house.objects.put(small, chunks_of(b"")) is True
+        assert await house.objects.scan() == 0
+
+
+async def test_what_was_stored_under_another_policy_stays_readable(sqlite_url, tmp_path):
+    refs = []
+    for inline_bytes in (0, 10, 0):
+        policy = dataclasses.replace(POLICY, inline_bytes=inline_bytes)
+        async for house in opened(sqlite_url, LocalFiles(tmp_path), policy):
+            refs.append(await house.put(f"under {len(refs)}".encode()))
+            assert [await house.get(ref) for ref in refs] == [
+                f"under {number}".encode() for number in range(len(refs))
+            ]
+
+
 # ---- a full disk
 
 
@@ -260,25 +294,25 @@ async def test_a_full_database_refuses_the_object_and_keeps_no_content(sqlite_ur
 # ---- for how long
 
 
-async def test_what_nobody_held_or_used_for_the_retention_goes(house):
-    old = await house.put(b"old")
-    house.clock.now += DAY / 2
-    young = await house.put(b"young")
-    house.clock.now += DAY / 2 + 1
-    assert await house.objects.sweep() == 1
-    assert house.stored() == [young.digest]
-    assert await house.objects.find([old.digest, young.digest]) == [None, young]
+async def test_what_nobody_held_or_used_for_the_retention_goes(house_of_files):
+    old = await house_of_files.put(b"old")
+    house_of_files.clock.now += DAY / 2
+    young = await house_of_files.put(b"young")
+    house_of_files.clock.now += DAY / 2 + 1
+    assert await house_of_files.objects.sweep() == 1
+    assert house_of_files.stored() == [young.digest]
+    assert await house_of_files.objects.find([old.digest, young.digest]) == [None, young]
 
 
-async def test_reading_asking_or_putting_again_keeps_an_object(house):
-    refs = [await house.put(content) for content in (b"read", b"asked", b"put", b"left")]
-    house.clock.now += DAY * 0.9
-    await house.get(refs[0])
-    await house.objects.find([refs[1].digest])
-    await house.put(b"put")
-    house.clock.now += DAY * 0.2
-    assert await house.objects.sweep() == 1
-    assert set(house.stored()) == {ref.digest for ref in refs[:3]}
+async def test_reading_asking_or_putting_again_keeps_an_object(house_of_files):
+    refs = [await house_of_files.put(content) for content in (b"read", b"asked", b"put", b"left")]
+    house_of_files.clock.now += DAY * 0.9
+    await house_of_files.get(refs[0])
+    await house_of_files.objects.find([refs[1].digest])
+    await house_of_files.put(b"put")
+    house_of_files.clock.now += DAY * 0.2
+    assert await house_of_files.objects.sweep() == 1
+    assert set(house_of_files.stored()) == {ref.digest for ref in refs[:3]}
 
 
 async def test_a_held_object_stays_until_it_is_released(house):
@@ -325,32 +359,34 @@ async def test_a_sweep_of_many_takes_them_all(sqlite_url):
 # ---- after crashes
 
 
-async def test_a_content_whose_row_was_never_written_is_removed_by_the_scan(house):
-    kept = await house.put(b"kept")
-    draft = house.contents.draft()
+async def test_a_content_whose_row_was_never_written_is_removed_by_the_scan(house_of_files):
+    kept = await house_of_files.put(b"kept")
+    draft = house_of_files.contents.draft()
     draft.write(b"litter")
     draft.commit(ref_of(b"litter").digest)
-    assert await house.objects.scan() == 1
-    assert house.stored() == [kept.digest]
+    assert await house_of_files.objects.scan() == 1
+    assert house_of_files.stored() == [kept.digest]
 
 
-async def test_an_object_whose_content_was_taken_away_is_not_found_and_can_be_put_again(house):
-    ref = await house.put(b"precious")
-    house.contents.remove(ref.digest)
+async def test_an_object_whose_content_was_taken_away_is_not_found_and_can_be_put_again(
+    house_of_files,
+):
+    ref = await house_of_files.put(b"precious")
+    house_of_files.contents.remove(ref.digest)
     with pytest.raises(NotFoundError, match="gone from the store"):
-        await house.get(ref)
-    assert not await house.exists(ref)
-    await house.put(b"precious")
-    assert await house.get(ref) == b"precious"
+        await house_of_files.get(ref)
+    assert not await house_of_files.exists(ref)
+    await house_of_files.put(b"precious")
+    assert await house_of_files.get(ref) == b"precious"
 
 
-async def test_a_put_replaces_a_content_that_was_cut_short(house):
-    ref = await house.put(b"precious")
-    draft = house.contents.draft()
+async def test_a_put_replaces_a_content_that_was_cut_short(house_of_files):
+    ref = await house_of_files.put(b"precious")
+    draft = house_of_files.contents.draft()
     draft.write(b"prec")
     draft.commit(ref.digest)
-    await house.put(b"precious")
-    assert await house.get(ref) == b"precious"
+    await house_of_files.put(b"precious")
+    assert await house_of_files.get(ref) == b"precious"
 
 
 async def test_puts_sweeps_and_scans_may_run_at_once(house):

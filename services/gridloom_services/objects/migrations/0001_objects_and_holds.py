@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("created_s", sa.BigInteger, nullable=False),
         sa.Column("used_s", sa.BigInteger, nullable=False),
+        sa.Column("content", sa.LargeBinary),
     )
     op.create_index("objects_used", "objects", ["used_s"])
     op.create_table(

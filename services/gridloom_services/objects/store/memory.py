@@ -6,6 +6,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from gridloom_services.objects.inline import InlineReader
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,11 +33,11 @@ class MemoryContents:
         found = self._contents.get(digest)
         return None if found is None else len(found)
 
-    def reader(self, digest: str) -> MemoryReader:
+    def reader(self, digest: str) -> InlineReader:
         """Reads the bytes as they are now."""
         if digest not in self._contents:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), digest)
-        return MemoryReader(self._contents[digest])
+        return InlineReader(self._contents[digest])
 
     def remove(self, digest: str) -> None:
         """Drop it."""
@@ -89,17 +91,3 @@ class MemoryDraft:
         """Give back what it took."""
         self._store.free(sum(map(len, self._chunks)))
         self._chunks = []
-
-
-class MemoryReader:
-    """Slices of the bytes."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def read(self, offset: int, length: int) -> bytes:
-        """A slice."""
-        return self._content[offset : offset + length]
-
-    def close(self) -> None:
-        """There is nothing to let go of: whoever reads on, still can."""
