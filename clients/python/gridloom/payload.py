@@ -220,7 +220,7 @@ class PayloadCodec:
         ):
             limit = self.payload_limit_bytes if self._objects else self.inline_limit_bytes
             raise PayloadTooLargeError(
-                f"{what} take {size:,} bytes; the limit is {limit:,} bytes",
+                f"{size:,} bytes are too many for {what}: the limit is {limit:,} bytes",
                 size_bytes=size,
                 limit_bytes=limit,
             )

@@ -59,7 +59,7 @@ class _Source:
     imports: tuple[str, ...]
 
 
-def bundle_for(function: Callable[..., Any]) -> Bundle | None:
+def bundle_for(function: Callable[..., Any], *, limit_bytes: int = LIMIT_BYTES) -> Bundle | None:
     """The user's own modules that a function needs, or None where it needs none.
 
     Raises `InvalidRequestError` where they are too large to travel with every function.
@@ -77,6 +77,7 @@ def bundle_for(function: Callable[..., Any]) -> Bundle | None:
         wanted += [*source.imports, *_parents(name), *_loaded_below(name)]
     if not sources:
         return None
+    _check_size(sources, limit_bytes)
     return _zipped(sources)
 
 
@@ -260,14 +261,17 @@ def _imported_from(node: ast.ImportFrom, name: str, *, is_package: bool) -> Iter
 # ---- the zip
 
 
-def _zipped(sources: dict[str, _Source]) -> Bundle:
+def _check_size(sources: dict[str, _Source], limit_bytes: int) -> None:
     size = sum(len(source.data) for source in sources.values())
-    if size > LIMIT_BYTES:
+    if size > limit_bytes:
         raise InvalidRequestError(
             f"the modules that the function needs take {size:,} bytes; the limit is "
-            f"{LIMIT_BYTES:,}: install them where the workers run",
+            f"{limit_bytes:,}: install them where the workers run",
             field="function",
         )
+
+
+def _zipped(sources: dict[str, _Source]) -> Bundle:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for source in sorted(sources.values(), key=lambda each: each.name):
