@@ -7,9 +7,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gridloom_services.common.background import Background
 from gridloom_services.common.metrics import NO_METRICS
 from gridloom_services.scheduler.archive import LogArchive
 from gridloom_services.scheduler.control import Control, Surroundings
+from gridloom_services.scheduler.inputs import Inputs, MemoryKeeper
 from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.job import Job
 from gridloom_services.scheduler.metrics import SchedulerMetrics
@@ -89,6 +91,8 @@ class Platform:
         self.cluster = MemoryCluster(nodes, script or run_until_told, self.clock)
         self.store = store or MemoryStore()
         self.archive = LogArchive(folder / "logs")
+        self.keeper = MemoryKeeper()
+        self.background = Background()
         self.fatal: list[BaseException] = []
         self.runtime = MemoryRuntime(self.cluster)
         self.control: Control
@@ -101,6 +105,8 @@ class Platform:
                 store=self.store,
                 runtime=self.runtime,
                 archive=self.archive,
+                inputs=Inputs(self.keeper),
+                background=self.background,
                 clock=self.clock,
                 metrics=SchedulerMetrics(NO_METRICS),
                 issue_token=lambda _, live: f"token of {live.name}",
@@ -113,6 +119,7 @@ class Platform:
 
     async def end(self) -> None:
         await self.control.stop()
+        await self.background.close()
         await self.runtime.close()
 
     async def restart(self) -> None:

@@ -22,7 +22,9 @@ from gridloom_services.common.errors import (
 from gridloom_services.scheduler.clock import Alarm
 from gridloom_services.scheduler.commands import Target, retried_spec, split_id, target_of
 from gridloom_services.scheduler.core import Core
+from gridloom_services.scheduler.explain import explain
 from gridloom_services.scheduler.gang import gang_of
+from gridloom_services.scheduler.history import history
 from gridloom_services.scheduler.intake import (
     Known,
     Submission,
@@ -30,16 +32,22 @@ from gridloom_services.scheduler.intake import (
     request_keys,
 )
 from gridloom_services.scheduler.reconcile import Reconciler
+from gridloom_services.scheduler.views import Views
 from gridloom_services.scheduler.watch import Pulse, WatchHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gridloom_services.common.background import Background
     from gridloom_services.scheduler.archive import LogArchive
     from gridloom_services.scheduler.clock import Clock
+    from gridloom_services.scheduler.explain import Answer
+    from gridloom_services.scheduler.history import HistoryPage, Place
+    from gridloom_services.scheduler.inputs import Inputs
     from gridloom_services.scheduler.job import Job, LiveGang
     from gridloom_services.scheduler.journal import Batch
     from gridloom_services.scheduler.metrics import SchedulerMetrics
+    from gridloom_services.scheduler.query import JobQuery
     from gridloom_services.scheduler.queues import Queues
     from gridloom_services.scheduler.runtime.base import Gang, Runtime
     from gridloom_services.scheduler.store.base import Store
@@ -48,6 +56,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+# Jobs of this kind are there for what others bring them: their owners know whether they are idle.
+POOL = "pool"
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _WATCH_PAUSE_S = 1.0
@@ -60,6 +70,8 @@ class Surroundings:
     store: Store
     runtime: Runtime
     archive: LogArchive
+    inputs: Inputs
+    background: Background
     clock: Clock
     metrics: SchedulerMetrics
     # Makes the token of an attempt's processes.
@@ -103,6 +115,21 @@ class Control:
             raise UnavailableError("the scheduler has not started; try again")
         return self._hub
 
+    def is_idle(self) -> bool:
+        """Say whether nothing waits or runs but pools of workers."""
+        jobs = self._core.board.jobs.values() if self._core else ()
+        return all(job.spec.kind == POOL for job in jobs)
+
+    def is_live(self, job_id: str, number: int | None, attempt: int) -> bool:
+        """Say whether this attempt of a job (of the element with this number) is wanted."""
+        name = job_id if number is None else f"{job_id}.{number}"
+        return self._core is None or f"{name}-a{attempt}" in self._core.board.gangs
+
+    @property
+    def views(self) -> Views:
+        """What is shown of jobs."""
+        return Views(self.core.board, self._with.store)
+
     # ---- start and stop
 
     async def start(self) -> None:
@@ -135,6 +162,7 @@ class Control:
         self._reconciler.adopt(contents.gangs, names)
         self._watch_task = asyncio.create_task(self._watch(core, self._reconciler))
         self._core = core
+        self._with.background.start(self._with.inputs.hold(contents.jobs), "hold files")
         self._wake.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -178,6 +206,9 @@ class Control:
     def _follow_up(self, core: Core, batch: Batch) -> None:
         """Say and do what follows from what is on disk now."""
         batch.acknowledge()
+        over = [each.job for each in batch.published if each.job.state.is_final]
+        if over:
+            self._with.background.start(self._with.inputs.release(over), "release files")
         if batch.changes.events:
             self.hub.publish(batch.published, batch.changes.events[-1].revision)
         if batch.gangs and self._reconciler is not None:
@@ -239,12 +270,26 @@ class Control:
 
     # ---- requests
 
+    async def page(self, query: JobQuery, before: int | None, limit: int) -> list[Job]:
+        """Return jobs as they are on disk, the newest first."""
+        return await self._with.store.page(query, before, limit)
+
+    async def history(self, target: Target, after: Place | None, size: int) -> HistoryPage:
+        """Return a page of a job's events."""
+        return await history(self._with.store, target, after, size)
+
+    def explain(self, target: Target) -> Answer:
+        """Return why a job waits."""
+        return explain(self.core, target, self._with.clock)
+
     async def submit(self, submission: Submission) -> list[Job]:
         """Accept jobs: on disk when this returns. All or none."""
         known = await self._known(submission)
+        await self._with.inputs.check(submission.specs)
         jobs = self.core.intake.accept(submission, known)
         if not submission.validate_only:
             await self.core.journal.committed()
+            await self._with.inputs.hold(jobs)
         return jobs
 
     async def _known(self, submission: Submission) -> Known:

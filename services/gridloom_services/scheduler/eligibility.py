@@ -154,9 +154,10 @@ class Eligibility:
 
     # ---- between the board and the engine
 
-    def obstacle(self, job: Job) -> Obstacle | None:
-        """Return what keeps a whole pending job from the engine; None: nothing."""
-        if job.state is JobState.HELD:
+    def obstacle(self, job: Job, element: int | None = None) -> Obstacle | None:
+        """Return what keeps a pending job, or one element of it, from the engine; None: nothing."""
+        state = job.state if element is None else self._board.state(job, element)
+        if state is JobState.HELD:
             return Obstacle(Wait.HELD)
         still_open = self._open.get(job.id)
         if still_open:
@@ -164,9 +165,8 @@ class Eligibility:
         start_after_us = job.spec.start_after_us or 0
         if start_after_us > now_us(self._clock):
             return Obstacle(Wait.START_AFTER, until_us=start_after_us)
-        resting = self._board.resting.get(job.id)
-        if resting and not job.is_array:
-            return Obstacle(Wait.BACKOFF, until_us=self._board.tries(job, ONLY).not_before_us)
+        if element is not None and element in self._board.resting.get(job.id, ()):
+            return Obstacle(Wait.BACKOFF, until_us=self._board.tries(job, element).not_before_us)
         return None
 
     def offer(self, job: Job, runs: Iterable[Run]) -> None:

@@ -48,7 +48,7 @@ def _role(role: Role, live: LiveGang, number: int | None) -> GangRole:
         env=_numbered_values(role.env, number),
         files=role.files,
         outputs=role.outputs,
-        resources=role.resources,
+        resources=dict(role.resources),
         workdir=role.workdir,
         volumes=role.volumes,
         secrets=role.secrets,
@@ -59,8 +59,8 @@ def _numbered(text: str, number: int | None) -> str:
     return text if number is None else text.replace(INDEX, str(number))
 
 
-def _numbered_values(env: Mapping[str, str], number: int | None) -> Mapping[str, str]:
-    return env if number is None else {key: _numbered(env[key], number) for key in env}
+def _numbered_values(env: Mapping[str, str], number: int | None) -> dict[str, str]:
+    return {name: _numbered(value, number) for name, value in env.items()}
 
 
 def start_placement(live: LiveGang) -> Placement:

@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _MAX_DESCRIPTION = 1024
-CHANGEABLE = (
-    "quota",
-    "default_time_limit",
-    "max_time_limit",
-    "closed",
-    "priority",
-    "description",
-)
 
 
 @dataclass(frozen=True, slots=True)

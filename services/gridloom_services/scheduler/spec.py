@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridloom_services.scheduler.states import FailureClass
 
@@ -17,12 +18,25 @@ if TYPE_CHECKING:
 
     from gridloom_services.scheduler.runtime.base import InputFile, Secret, Volume
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 def nothing() -> Mapping[Any, Any]:
     """Return the one empty mapping, which nobody can change."""
     return _NOTHING
+
+
+@lru_cache(maxsize=4096)
+def _shared(items: tuple[tuple[Any, Any], ...]) -> Mapping[Any, Any]:
+    return MappingProxyType(dict(items))
+
+
+def shared_mapping(value: Mapping[K, V]) -> Mapping[K, V]:
+    """Return an unchangeable copy; equal ones are mostly one object, since jobs are many."""
+    return _shared(tuple(sorted(value.items())))
 
 
 class Condition(enum.IntEnum):

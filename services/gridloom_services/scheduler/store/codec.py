@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -38,6 +37,7 @@ from gridloom_services.scheduler.spec import (
     Range,
     RetryPolicy,
     Role,
+    shared_mapping,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
 
@@ -47,16 +47,6 @@ Reader = Callable[[Any], Any]
 _encode: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, sort_keys=True, check_circular=False
 ).encode
-
-
-@lru_cache(maxsize=4096)
-def _shared(items: tuple[tuple[Any, Any], ...]) -> Mapping[Any, Any]:
-    return MappingProxyType(dict(items))
-
-
-def shared_mapping(value: Mapping[str, T]) -> Mapping[str, T]:
-    """Return an unchangeable mapping; equal ones are mostly one object, since jobs are many."""
-    return _shared(tuple(sorted(value.items())))
 
 
 def _tuple_of(read: Reader) -> Reader:

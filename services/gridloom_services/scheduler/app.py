@@ -1,0 +1,156 @@
+"""The composition root: the only place that names concrete parts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gridloom.api.scheduler.v1 import scheduler_pb2_grpc
+
+from gridloom_services.common.app import methods
+from gridloom_services.common.background import Background
+from gridloom_services.common.errors import FolderInUseError
+from gridloom_services.common.store import Database
+from gridloom_services.scheduler.access import GANG_METHODS
+from gridloom_services.scheduler.archive import LogArchive
+from gridloom_services.scheduler.clock import SECOND_US, SystemClock, now_us
+from gridloom_services.scheduler.control import Control, Surroundings
+from gridloom_services.scheduler.inputs import Inputs
+from gridloom_services.scheduler.logs import LogReader
+from gridloom_services.scheduler.metrics import SchedulerMetrics
+from gridloom_services.scheduler.objects_client import ObjectsClient
+from gridloom_services.scheduler.runtime.local import LocalRuntime, LocalSettings, RootInUseError
+from gridloom_services.scheduler.runtime.machine import Claim
+from gridloom_services.scheduler.runtime.units import Limits
+from gridloom_services.scheduler.service import SchedulerServicer
+from gridloom_services.scheduler.store.sql import SCHEMA, SqlStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import grpc
+
+    from gridloom_services.common.app import PlatformContext
+    from gridloom_services.common.auth import Principal
+    from gridloom_services.scheduler.job import Job, LiveGang
+    from gridloom_services.scheduler.settings import SchedulerSettings
+
+SERVICE = "gridloom.api.scheduler.v1.SchedulerService"
+
+_DAY_S = 24 * 3600
+
+
+async def build(context: PlatformContext, settings: SchedulerSettings) -> SchedulerApp:
+    """Open the store and compose the service."""
+    url = context.database_url("scheduler", settings.database_url)
+    database = await Database.open(url, SCHEMA)
+    store = await SqlStore.open(database)
+    folder = context.folder("scheduler")
+    objects = ObjectsClient(context.channels)
+    runtime = _runtime(folder, objects, settings)
+    return SchedulerApp(context, settings, database, store, runtime, objects, folder / "logs")
+
+
+def _runtime(folder: Path, objects: ObjectsClient, settings: SchedulerSettings) -> LocalRuntime:
+    return LocalRuntime(
+        folder / "gangs",
+        objects,
+        os.environ,
+        LocalSettings(
+            claim=Claim(settings.cpus, settings.memory_bytes),
+            limits=Limits(log_limit_bytes=settings.log_limit_bytes),
+        ),
+    )
+
+
+class SchedulerApp:
+    """The scheduler in a process."""
+
+    name = "scheduler"
+    grpc_services = (SERVICE,)
+    gang_methods = methods(SERVICE, *GANG_METHODS)
+
+    def __init__(
+        self,
+        context: PlatformContext,
+        settings: SchedulerSettings,
+        database: Database,
+        store: SqlStore,
+        runtime: LocalRuntime,
+        objects: ObjectsClient,
+        logs_folder: Path,
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._runtime = runtime
+        self._background = Background()
+        self._clock = SystemClock()
+        archive = LogArchive(logs_folder)
+        self._control = Control(
+            Surroundings(
+                store=store,
+                runtime=runtime,
+                archive=archive,
+                inputs=Inputs(objects),
+                background=self._background,
+                clock=self._clock,
+                metrics=SchedulerMetrics(context.metrics),
+                issue_token=self._token,
+                address=context.address,
+                on_fatal=self._fatal,
+            )
+        )
+        logs = LogReader(self._control, store, runtime, archive)
+        self._servicer = SchedulerServicer(self._control, runtime, logs)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+        scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(self._servicer, server)
+
+    async def start(self) -> None:
+        """Adopt what runs, and begin to schedule."""
+        try:
+            await self._runtime.open()
+        except RootInUseError as error:
+            raise FolderInUseError(str(error)) from error
+        await self._control.start()
+        self._context.gang_tokens.set_liveness(self._is_alive)
+        self._background.repeat(self._forget_history, _DAY_S, "forget old history")
+
+    async def drain(self) -> None:
+        """End open streams; their readers come again."""
+        self._servicer.draining.set()
+
+    async def stop(self) -> None:
+        """Let go: jobs go on under their supervisors."""
+        await self._control.stop()
+        await self._background.close()
+        await self._runtime.close()
+        await self._database.close()
+
+    def is_idle(self) -> bool:
+        """Nothing waits or runs but pools, whose owners know whether they are needed."""
+        return self._control.is_idle()
+
+    def _token(self, job: Job, live: LiveGang) -> str:
+        array = job.spec.array
+        return self._context.gang_tokens.issue(
+            job.id,
+            live.attempt,
+            job.spec.project,
+            None if array is None else array.number(live.element),
+            owner=job.owner,
+        )
+
+    def _is_alive(self, principal: Principal) -> bool:
+        """Say whether the attempt that a token was made for still runs."""
+        return self._control.is_live(principal.job_id, principal.element, principal.attempt)
+
+    async def _forget_history(self) -> None:
+        before_us = now_us(self._clock) - round(self._settings.history_days * _DAY_S * SECOND_US)
+        await self._store.compact(before_us)
+
+    def _fatal(self, error: BaseException) -> None:
+        self._context.stop.force(f"the scheduler cannot go on: {error}")

@@ -1,0 +1,107 @@
+"""Files that jobs bring along: there when a job is accepted, and kept until it is over."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from gridloom_services.common.errors import GridloomServiceError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gridloom_services.scheduler.job import Job
+    from gridloom_services.scheduler.spec import JobSpec
+
+_log = logging.getLogger(__name__)
+
+
+class ObjectKeeper(Protocol):
+    """Who stores the files' contents."""
+
+    async def missing(self, digests: frozenset[str]) -> frozenset[str]:
+        """Return those that are not there."""
+
+    async def hold(self, holder: str, digests: frozenset[str]) -> None:
+        """Keep them until `holder` lets go."""
+
+    async def release(self, holder: str) -> None:
+        """Let go of everything that `holder` keeps."""
+
+
+class MemoryKeeper:
+    """The keeper's in-memory twin. What nobody has taken away is there."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.held: dict[str, frozenset[str]] = {}
+
+    async def missing(self, digests: frozenset[str]) -> frozenset[str]:
+        """Return those that were taken away."""
+        return digests & self.gone
+
+    async def hold(self, holder: str, digests: frozenset[str]) -> None:
+        """Take note."""
+        self.held[holder] = digests
+
+    async def release(self, holder: str) -> None:
+        """Take note."""
+        self.held.pop(holder, None)
+
+
+def digests_of(spec: JobSpec) -> frozenset[str]:
+    """Return the contents that a job needs."""
+    return frozenset(file.digest for role in spec.roles for file in role.files)
+
+
+def holder_of(job: Job) -> str:
+    """Return who keeps a job's files: not the job itself, which keeps what it brings back."""
+    return f"{job.id}/inputs"
+
+
+class Inputs:
+    """Sees to it that a job's files are there as long as it may need them."""
+
+    def __init__(self, keeper: ObjectKeeper) -> None:
+        self._keeper = keeper
+
+    async def check(self, specs: Iterable[JobSpec]) -> None:
+        """Refuse jobs with a file whose content is not stored."""
+        specs = tuple(specs)
+        wanted = frozenset[str]().union(*map(digests_of, specs))
+        gone = await self._keeper.missing(wanted) if wanted else frozenset[str]()
+        for index, spec in enumerate(specs) if gone else ():
+            at = f"jobs[{index}]." if len(specs) > 1 else ""
+            _refuse_missing(spec, gone, at)
+
+    async def hold(self, jobs: Iterable[Job]) -> None:
+        """Keep the files of these jobs. A job whose files cannot be held goes on without."""
+        for job in jobs:
+            digests = digests_of(job.spec)
+            if digests:
+                try:
+                    await self._keeper.hold(holder_of(job), digests)
+                except GridloomServiceError as error:
+                    _log.warning("files not held", extra={"job": job.id, "error": str(error)})
+
+    async def release(self, jobs: Iterable[Job]) -> None:
+        """Let go of the files of jobs that are over. What fails is released by age."""
+        for job in jobs:
+            if digests_of(job.spec):
+                try:
+                    await self._keeper.release(holder_of(job))
+                except GridloomServiceError as error:
+                    _log.warning("files not released", extra={"job": job.id, "error": str(error)})
+
+
+def _refuse_missing(spec: JobSpec, gone: frozenset[str], at: str) -> None:
+    for number, role in enumerate(spec.roles):
+        for index, file in enumerate(role.files):
+            if file.digest in gone:
+                raise InvalidRequestError(
+                    f'the content of file "{file.path}" ({file.digest}) is not stored (any more):'
+                    " send it first",
+                    field=f"{at}roles[{number}].files[{index}].object",
+                    given=file.digest,
+                    allowed="an object that exists",
+                )
