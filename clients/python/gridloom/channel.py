@@ -260,7 +260,8 @@ class _Fork:
 
     def before(self) -> None:
         self._paused = list(_connections)
-        if any([connection.pause() for connection in self._paused]):
+        closed = [connection.pause() for connection in self._paused]
+        if any(closed):
             await_stillness()
 
     def in_parent(self) -> None:
