@@ -96,10 +96,12 @@ class Chunk:
 
     def deliver_part(self, status: int, value: bytes, first: int, count: int) -> bool:
         """Take the result of some items; a part that came before changes nothing."""
+        if self._left == 0:
+            return True
         if self._covered is None:
             self._covered = bytearray(self.items)
         if any(self._covered[first : first + count]):
-            return self._left == 0
+            return False
         self._covered[first : first + count] = b"\x01" * count
         return self._take(Piece(first, count, status, value))
 

@@ -206,6 +206,7 @@ class Group:
 
 
 def reopened_group(client_name: str, identifier: str) -> Group:
+    """The handle of a group, from its pickle."""
     from gridloom.client import client_of
 
     return Group(client_of(client_name).connection, identifier)

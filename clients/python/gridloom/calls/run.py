@@ -60,7 +60,8 @@ class MapRun:
         self.submitted = 0
         self.done = 0
         self.failed = 0
-        self.is_closed = False
+        self._is_closed = False  # results are dropped
+        self._is_cancelled = False
         self._in_order = in_order
         self._changed = threading.Condition()
         self._wakers: list[Callable[[], None]] = []
@@ -129,7 +130,7 @@ class MapRun:
     def exhausted(self) -> None:
         """Nothing more will be sent: the group is complete."""
         self.route.session.seal(self.group)
-        if self.is_closed:
+        if self._is_cancelled:
             self._cancel_unfinished()
         self.wake()
 
@@ -188,7 +189,7 @@ class MapRun:
             if piece.status != OK:
                 self.failed += piece.items
             self._window.received(piece.items, piece.size_bytes)
-            if self.is_closed:
+            if self._is_closed:
                 self._window.read(piece.items, piece.size_bytes)
             elif self._in_order:
                 chunk.pieces[piece.first] = piece
@@ -275,19 +276,20 @@ class MapRun:
 
     def cancel(self, grace_s: float | None = None) -> None:
         """Send nothing more; what has not begun will not, what runs is interrupted."""
+        self._is_cancelled = True
         self._feed.stop()
         self._cancel_unfinished(grace_s)
         self.wake()
 
     def close(self) -> None:
         """As `cancel`, and no result is kept any more."""
-        self.is_closed = True
+        self._is_closed = self._is_cancelled = True
         self._feed.stop()
         self._cancel_unfinished()
 
     def abandon(self) -> None:
         """Nobody will read the results here: the rest is sent, and nothing is kept."""
-        self.is_closed = True
+        self._is_closed = True
         self._window.lift()
 
     def cancel_waiting(self) -> None:

@@ -232,6 +232,8 @@ class Session:
             return refusal_of(error, endpoint.address), endpoint
         except GridloomError as error:
             return Refusal(error, is_transient=isinstance(error, UnavailableError)), endpoint
+        except ValueError as error:  # the channel was closed since: for a fork
+            return Refusal(UnavailableError(str(error)), is_transient=True), None
         ended = UnavailableError("the platform ended the session's stream")
         return Refusal(ended, is_transient=True), endpoint
 

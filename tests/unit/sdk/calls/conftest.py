@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import gridloom
 import pytest
 from gridloom.api.functions.v1 import session_pb2
 from gridloom.calls.future import CallFuture
@@ -65,3 +66,10 @@ class Caller:
 @pytest.fixture
 def caller(session: Session) -> Caller:
     return Caller(session)
+
+
+@pytest.fixture
+def client(service: FunctionsService) -> Iterator[gridloom.Client]:
+    client = gridloom.connect(service.address, timeout=10)
+    yield client
+    client.close()

@@ -7,7 +7,10 @@ says results twice, gives chunks back in parts.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
+import inspect
 import io
 import queue
 import threading
@@ -32,7 +35,6 @@ OK = call_pb2.CALL_STATUS_OK
 ERROR = call_pb2.CALL_STATUS_ERROR
 CANCELLED = call_pb2.CALL_STATUS_CANCELLED
 FAILED_DEPENDENCY = call_pb2.CALL_STATUS_DEPENDENCY_FAILED
-CODEC = PayloadCodec()
 
 
 @dataclass
@@ -102,18 +104,26 @@ class ObjectsService(objects_pb2_grpc.ObjectsServiceServicer):
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
 
-    def PutObject(self, request_iterator, context):  # noqa: N802, ARG002
+    def put_bytes(self, data) -> str:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self.stored[digest] = bytes(data)
+        return digest
+
+    def get_bytes(self, digest) -> bytearray:
+        return bytearray(self.stored[digest])
+
+    def PutObject(self, request_iterator, context):  # noqa: N802
         header = next(request_iterator).header
         data = b"".join(request.chunk for request in request_iterator)
         self.stored[header.object.digest] = data
         return objects_pb2.PutObjectResponse(object=header.object)
 
-    def GetObject(self, request, context):  # noqa: N802, ARG002
+    def GetObject(self, request, context):  # noqa: N802
         data = self.stored[request.digest]
         ref = objects_pb2.ObjectRef(digest=request.digest, size_bytes=len(data))
         yield objects_pb2.GetObjectResponse(object=ref, chunk=data[request.offset :])
 
-    def StatObjects(self, request, context):  # noqa: N802, ARG002
+    def StatObjects(self, request, context):  # noqa: N802
         found = [
             objects_pb2.ObjectStat(
                 object=objects_pb2.ObjectRef(digest=digest), exists=digest in self.stored
@@ -129,6 +139,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
     def __init__(self, workers: int = 4) -> None:
         self.script = Script()
         self.objects = ObjectsService()
+        self.codec = PayloadCodec(self.objects)
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.sessions: dict[str, Session] = {}
@@ -318,13 +329,13 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
 
     def _input(self, name, number):
         call = self.sessions[name].calls[number]
-        parts = [CODEC.decode(kept.value) for kept in call.results]
+        parts = [self.codec.decode(kept.value) for kept in call.results]
         return [value for part in parts for value in part] if call.items else parts[0]
 
     def _results(self, session, call, inputs):
         code = self.functions[call.spec.function_digest].code
-        function, _ = CODEC.decode_function(code)
-        arguments = CODEC.decode(call.arguments, lambda number: inputs[number])
+        function, _ = self.codec.decode_function(code)
+        arguments = self.codec.decode(call.arguments, lambda number: inputs[number])
         if not call.items:
             return [(*self._call(session, call, function, *arguments), None)]
         return self._chunk(session, call, function, arguments)
@@ -332,17 +343,26 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
     def _chunk(self, session, call, function, items):
         results = [self._call(session, call, function, *pair) for pair in items]
         if all(status == OK for status, _ in results) and not self.script.part:
-            values = [CODEC.decode(value) for _, value in results]
-            return [(OK, CODEC.encode_values(values).data, None)]
+            values = [self.codec.decode(value) for _, value in results]
+            return [(OK, self.codec.encode_values(values).data, None)]
         found = []
         for first in range(0, len(results), self.script.part or 1):
             part = results[first : first + (self.script.part or 1)]
             if all(status == OK for status, _ in part):
-                data = CODEC.encode_values([CODEC.decode(value) for _, value in part]).data
+                data = self.codec.encode_values(
+                    [self.codec.decode(value) for _, value in part]
+                ).data
                 found.append((OK, data, (first, len(part))))
             else:
-                found += [(s, v, (first + n, 1)) for n, (s, v) in enumerate(_as_lists(part))]
+                found += [(s, v, (first + n, 1)) for n, (s, v) in enumerate(self._as_lists(part))]
         return found
+
+    def _as_lists(self, results):
+        """Values of single items, as a part of one item has them."""
+        for status, value in results:
+            if status == OK:
+                value = self.codec.encode_values([self.codec.decode(value)]).data  # noqa: PLW2901
+            yield status, value
 
     def _call(self, session, call, function, args, kwargs):
         printed = io.StringIO()
@@ -352,7 +372,9 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                     value = function(*args, **kwargs)
             else:
                 value = function(*args, **kwargs)
-            return OK, CODEC.encode_value(value).data
+            if inspect.iscoroutine(value):
+                value = asyncio.run(value)
+            return OK, self.codec.encode_value(value).data
         except BaseException as error:  # noqa: BLE001
             return ERROR, _error(error)
         finally:
@@ -481,32 +503,26 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                 count += (call.items or 1) if call.done and not before else 0
         return functions_pb2.CancelCallsResponse(cancelled=count)
 
-    def CreatePool(self, request, context):  # noqa: N802, ARG002
+    def CreatePool(self, request, context):  # noqa: N802
         identifier = f"pool_{len(self.pools):026d}"
         pool = pool_pb2.Pool(id=identifier, spec=request.spec, state=pool_pb2.POOL_STATE_IDLE)
         self.pools[identifier] = pool
         return functions_pb2.CreatePoolResponse(pool=pool)
 
-    def GetPool(self, request, context):  # noqa: N802, ARG002
+    def GetPool(self, request, context):  # noqa: N802
+        if request.pool_id not in self.pools:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{request.pool_id} does not exist")
         return functions_pb2.GetPoolResponse(pool=self.pools[request.pool_id])
 
-    def ResizePool(self, request, context):  # noqa: N802, ARG002
+    def ResizePool(self, request, context):  # noqa: N802
         self.pools[request.pool_id].spec.workers = request.workers
         return functions_pb2.ResizePoolResponse(pool=self.pools[request.pool_id])
 
-    def ClosePool(self, request, context):  # noqa: N802, ARG002
-        self.pools[request.pool_id].state = pool_pb2.POOL_STATE_CLOSED
+    def ClosePool(self, request, context):  # noqa: N802
+        with self.changed:
+            self.pools[request.pool_id].state = pool_pb2.POOL_STATE_CLOSED
+            self.changed.notify_all()
         return functions_pb2.ClosePoolResponse(pool=self.pools[request.pool_id])
-
-
-def _as_lists(results):
-    """Values of single items, as a part of one item has them."""
-    for status, value in results:
-        yield (
-            (status, CODEC.encode_values([CODEC.decode(value)]).data)
-            if status == OK
-            else (status, value)
-        )
 
 
 def _error(error) -> bytes:
@@ -534,3 +550,11 @@ def _run(kept) -> call_pb2.ResultRun:
 
 def _response(kept) -> session_pb2.OpenSessionResponse:
     return session_pb2.OpenSessionResponse(results=[_run(kept)], result_number=kept.number)
+
+
+if __name__ == "__main__":  # as a program of its own: prints its address, ends with its stdin
+    import sys
+
+    with FunctionsService() as running:
+        print(running.address, flush=True)
+        sys.stdin.read()
