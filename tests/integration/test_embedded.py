@@ -153,6 +153,16 @@ def test_a_word_of_the_command_line_wins_over_the_environment(tmp_path):
         assert platform.wait() == 0
 
 
+def test_a_home_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    platform = EmbeddedProcess(tmp_path / "file" / "home")
+    assert platform.wait() == 1
+    platform.__exit__()
+    (line,) = platform.lines
+    assert line.startswith("gridloom: ")
+    assert str(tmp_path / "file") in line
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -198,4 +198,8 @@ def guarded(main: Callable[[], None]) -> int:
     except StartError as error:
         sys.stderr.write(f"gridloom: {error.message}\n")
         return EXIT_WRONG_SETTINGS if isinstance(error, SettingsError) else EXIT_CANNOT_START
+    except OSError as error:
+        # A full disk, a home that may not be written to: the system's sentence names the file.
+        sys.stderr.write(f"gridloom: {error}\n")
+        return EXIT_CANNOT_START
     return 0
