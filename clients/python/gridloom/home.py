@@ -12,6 +12,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -199,7 +200,9 @@ class EmbeddedPlatform:
             if record is not None:
                 _leave(process)
                 return record
-            if has_ended:
+            if process.returncode == -signal.SIGKILL:  # no fault of its own: another one
+                process = self._spawned()
+            elif has_ended:
                 raise self._failure(f"ended with exit code {process.returncode}")
             time.sleep(_LOOK_EVERY_S)
         process.terminate()
