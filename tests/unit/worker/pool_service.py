@@ -60,10 +60,12 @@ class Connection:
             self._kept.append(frame)
 
     def seen(self, kind):
-        """All frames of this kind that are here."""
+        """Take all frames of this kind that are here."""
         while not self.frames.empty():
             self._kept.append(self.frames.get())
-        return [getattr(f, kind) for f in self._kept if f is not None and f.HasField(kind)]
+        found = [f for f in self._kept if f is not None and f.HasField(kind)]
+        self._kept = [f for f in self._kept if f is None or not f.HasField(kind)]
+        return [getattr(frame, kind) for frame in found]
 
 
 class PoolService:
