@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gridloom.calls.executor import Executor
     from gridloom.calls.function import function
     from gridloom.calls.workflow import chain, chord, chunks, group
-    from gridloom.client import Client, connect
+    from gridloom.client import Client
+    from gridloom.connecting import connect
     from gridloom.jobs.handle import Job
     from gridloom.jobs.role import Role
     from gridloom.jobs.states import FailureClass, JobState, PendingReason
@@ -50,7 +51,7 @@ __all__ = [
 # Where each name lives.
 _HOMES = {
     "Client": "gridloom.client",
-    "connect": "gridloom.client",
+    "connect": "gridloom.connecting",
     "Job": "gridloom.jobs.handle",
     "Role": "gridloom.jobs.role",
     "JobState": "gridloom.jobs.states",

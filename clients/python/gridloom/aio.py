@@ -10,10 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from gridloom import client as sync_client
-from gridloom import ids, inventory, units
+from gridloom import connecting, ids, inventory, units
 from gridloom.async_channel import AsyncConnection
-from gridloom.channel import DEFAULT_PATIENCE_S
 from gridloom.jobs import listing, operations
 from gridloom.jobs import queues as queue_operations
 from gridloom.jobs.async_handle import AsyncJob
@@ -51,11 +49,11 @@ async def connect(
     home: str | os.PathLike[str] | None = None,
     project: str | None = None,
     queue: str | None = None,
-    timeout: units.Duration = DEFAULT_PATIENCE_S,  # noqa: ASYNC109  # of each request to come
+    timeout: units.Duration | None = None,  # noqa: ASYNC109  # of each request to come
 ) -> AsyncClient:
     """A client for the running event loop, of the platform meant. See `gridloom.connect`."""
     client = await asyncio.to_thread(
-        sync_client.connect,
+        connecting.connect,
         address,
         api_key=api_key,
         context=context,

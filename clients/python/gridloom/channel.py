@@ -78,6 +78,11 @@ class Connection:
         self._endpoint: Endpoint | None = None
         self._route: Route | None = None
 
+    def begin_at(self, endpoint: Endpoint) -> None:
+        """The platform has been found already: it need not be looked up."""
+        with self._lock:
+            self._endpoint = endpoint
+
     def endpoint(self) -> Endpoint:
         """Where the platform is, looked up (and started, where that is possible) when unknown."""
         with self._lock:

@@ -1,31 +1,37 @@
 """The client: one object for everything that a user does on a platform.
 
-`connect()` finds the platform that is meant (or starts the embedded one) and gives a `Client`. Jobs
-are in `gridloom.jobs`, calls in `gridloom.calls`; both share the client's connection and defaults.
+`gridloom.connect()` gives one. Jobs are in `gridloom.jobs`, calls in `gridloom.calls`; both share
+the client's connection and defaults.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from gridloom import ids, inventory, units
+from gridloom import ids
 from gridloom.channel import DEFAULT_PATIENCE_S, Connection
+from gridloom.connecting import connect
 from gridloom.jobs.face import JobVerbs
-from gridloom.locate import locate
+from gridloom.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gridloom import inventory
     from gridloom.calls.client import Calls
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
     from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
+    from gridloom.endpoint import Endpoint
     from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.locate import Place
+
+else:
+    inventory = LazyModule("gridloom.inventory")
 
 T = TypeVar("T")
 
@@ -126,26 +132,10 @@ class Client(JobVerbs):
         return self.calls.pool(**options)
 
 
-def connect(
-    address: str | None = None,
-    *,
-    api_key: str | None = None,
-    context: str | None = None,
-    home: str | os.PathLike[str] | None = None,
-    project: str | None = None,
-    queue: str | None = None,
-    timeout: units.Duration = DEFAULT_PATIENCE_S,
-) -> Client:
-    """A client of the platform meant: the address's, the context's, else the embedded one's.
-
-    The embedded platform is started when it does not run. Inside a job, it is the platform that
-    runs the job. `project` and `queue` are this client's defaults; `timeout` is how long a request
-    is tried when nobody answers, before an `UnavailableError`.
-    """
-    place = locate(address, api_key=api_key, context=context, home=home)
-    place = replace(place, project=project or place.project, queue=queue or place.queue)
-    client = Client(place, patience_s=units.seconds(timeout, field="timeout"))
-    client.connection.endpoint()
+def opened(place: Place, endpoint: Endpoint, patience_s: float) -> Client:
+    """The client of a platform that has been found; it is the current one from now on."""
+    client = Client(place, patience_s=patience_s)
+    client.connection.begin_at(endpoint)
     _clients.remember(client)
     return client
 
@@ -156,14 +146,18 @@ class _Clients:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: list[Client] = []
+        self.newest: Client | None = None
+        """The client that was connected last and is still open."""
 
     def remember(self, client: Client) -> None:
         with self._lock:
             self._open.append(client)
+            self.newest = client
 
     def forget(self, client: Client) -> None:
         with self._lock:
             self._open = [each for each in self._open if each is not client]
+            self.newest = self._open[-1] if self._open else None
 
     def latest(self, name: str | None = None) -> Client | None:
         with self._lock:
@@ -181,7 +175,8 @@ os.register_at_fork(after_in_child=_clients.unlock)
 
 def current_client() -> Client:
     """The client that was connected last and is still open, else a new one of `connect()`."""
-    return _clients.latest() or connect()
+    newest = _clients.newest  # without a lock: every submission comes by here
+    return newest if newest is not None else connect()
 
 
 def client_of(name: str) -> Client:

@@ -16,7 +16,6 @@ and is current unless another is.
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,9 +111,13 @@ def contexts_file(environment: Mapping[str, str] = os.environ) -> Path:
 def read_contexts(file: Path) -> Contexts:
     """What the file says; a missing one says nothing. A key that nobody knows is refused."""
     try:
-        said = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
     except FileNotFoundError:
         return Contexts(file)
+    import tomllib
+
+    try:
+        said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequestError(f"{file} cannot be read: {error}", field="contexts") from None
     check_options(said, ("current", "contexts"))

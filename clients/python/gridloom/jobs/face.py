@@ -6,13 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from gridloom.jobs import listing, operations
-from gridloom.jobs import queues as queue_operations
-from gridloom.jobs.dependencies import Dependencies, job_ids
-from gridloom.jobs.filters import JobFilter, filter_message
-from gridloom.jobs.handle import Job, limit_s
-from gridloom.jobs.waiting import attending
-from gridloom.jobs.watch import JobWatch
+from gridloom.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,11 +14,27 @@ if TYPE_CHECKING:
     from gridloom import units
     from gridloom.channel import Connection
     from gridloom.client import Defaults
+    from gridloom.jobs import dependencies, filters, handle, listing, operations, waiting, watch
+    from gridloom.jobs import queues as queue_operations
+    from gridloom.jobs.dependencies import Dependencies
+    from gridloom.jobs.filters import JobFilter
+    from gridloom.jobs.handle import Job
     from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
     from gridloom.jobs.options import JobOptions, JobRequest
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
+
+else:
+    # A client that only calls functions never needs them.
+    dependencies = LazyModule("gridloom.jobs.dependencies")
+    filters = LazyModule("gridloom.jobs.filters")
+    handle = LazyModule("gridloom.jobs.handle")
+    listing = LazyModule("gridloom.jobs.listing")
+    operations = LazyModule("gridloom.jobs.operations")
+    queue_operations = LazyModule("gridloom.jobs.queues")
+    waiting = LazyModule("gridloom.jobs.waiting")
+    watch = LazyModule("gridloom.jobs.watch")
 
 T = TypeVar("T")
 
@@ -56,28 +66,28 @@ class JobVerbs:
         if not asked:
             return []
         done = self.connection.run(operations.submit(asked, self.defaults, Path.cwd()))
-        return [Job(self, info.id, info) for info in done]
+        return [handle.Job(self, info.id, info) for info in done]
 
     # ---- finding
 
     def job(self, job_id: str) -> Job:
         """The handle of an existing job or array element; a `NotFoundError` where there is none."""
-        return Job(self, job_id, self.connection.run(operations.get(job_id)))
+        return handle.Job(self, job_id, self.connection.run(operations.get(job_id)))
 
-    def jobs(self, *, limit: int | None = None, **filters: Unpack[JobFilter]) -> Iterator[Job]:
+    def jobs(self, *, limit: int | None = None, **chosen: Unpack[JobFilter]) -> Iterator[Job]:
         """Jobs, newest first, read as they are asked for: `state`, `labels`, `queue`, `ids`, ..."""
-        chosen = self._chosen(filters)
+        meant = self._chosen(chosen)
         size = min(limit, listing.PAGE) if limit else listing.PAGE
-        found = self.paged(lambda token: listing.jobs_page(chosen, token, size))
-        return (Job(self, info.id, info) for info in islice(found, limit))
+        found = self.paged(lambda token: listing.jobs_page(meant, token, size))
+        return (handle.Job(self, info.id, info) for info in islice(found, limit))
 
-    def watch(self, *, from_revision: int = 0, **filters: Unpack[JobFilter]) -> Iterator[JobChange]:
+    def watch(self, *, from_revision: int = 0, **chosen: Unpack[JobFilter]) -> Iterator[JobChange]:
         """The present state of the jobs meant, then every change, for ever.
 
         With `from_revision`, the changes after that one and no present state.
         """
-        chosen = filter_message(self._chosen(filters))
-        return self.connection.follow(JobWatch(chosen, from_revision=from_revision))
+        meant = filters.filter_message(self._chosen(chosen))
+        return self.connection.follow(watch.JobWatch(meant, from_revision=from_revision))
 
     # ---- several at once
 
@@ -93,25 +103,25 @@ class JobVerbs:
         A bar shows how far it is where a person looks; `progress` forces it or forbids it. Ctrl-C
         leaves the jobs running and says how to come back, a second one cancels them.
         """
-        meant = job_ids(jobs, field="jobs")
-        with attending(meant, progress, self.cancel) as see:
-            self.connection.run(operations.wait(meant, limit_s(timeout), see))
-        return [Job(self, job_id) for job_id in meant]
+        meant = dependencies.job_ids(jobs, field="jobs")
+        with waiting.attending(meant, progress, self.cancel) as see:
+            self.connection.run(operations.wait(meant, handle.limit_s(timeout), see))
+        return [handle.Job(self, job_id) for job_id in meant]
 
     def cancel(
         self, jobs: Dependencies, grace: units.Duration | None = None, reason: str = ""
     ) -> list[Job]:
         """End several jobs: SIGTERM, and SIGKILL after the grace (10 s)."""
-        meant = job_ids(jobs, field="jobs")
+        meant = dependencies.job_ids(jobs, field="jobs")
         return self._handles(operations.cancel(meant, grace, reason))
 
     def hold(self, jobs: Dependencies) -> list[Job]:
         """Keep waiting jobs from starting."""
-        return self._handles(operations.hold(job_ids(jobs, field="jobs")))
+        return self._handles(operations.hold(dependencies.job_ids(jobs, field="jobs")))
 
     def release(self, jobs: Dependencies) -> list[Job]:
         """Let held jobs go on."""
-        return self._handles(operations.release(job_ids(jobs, field="jobs")))
+        return self._handles(operations.release(dependencies.job_ids(jobs, field="jobs")))
 
     # ---- queues and nodes
 
@@ -161,4 +171,4 @@ class JobVerbs:
         return self.defaults.project if given is None else given
 
     def _handles(self, operation: Operation[list[JobInfo]]) -> list[Job]:
-        return [Job(self, info.id, info) for info in self.connection.run(operation)]
+        return [handle.Job(self, info.id, info) for info in self.connection.run(operation)]

@@ -1,0 +1,69 @@
+"""`gridloom.connect()`: finds the platform, or starts it while the rest of the SDK is imported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from gridloom.locate import locate
+
+if TYPE_CHECKING:
+    import os
+
+    from gridloom.client import Client
+    from gridloom.endpoint import Endpoint
+    from gridloom.locate import Place
+    from gridloom.units import Duration
+
+
+class _Search(Thread):
+    """Looks for the platform (and starts it) beside whatever its maker does meanwhile."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(name="gridloom-search", daemon=True)
+        self._place = place
+        self._found: Endpoint | None = None
+        self._trouble: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Search once."""
+        try:
+            self._found = self._place.locator.find(may_start=True)
+        except Exception as trouble:  # noqa: BLE001  # raised where the answer is asked for
+            self._trouble = trouble
+
+    def result(self) -> Endpoint:
+        """What was found, or the error that there was instead."""
+        self.join()
+        if self._trouble is not None:
+            raise self._trouble
+        assert self._found is not None
+        return self._found
+
+
+def connect(
+    address: str | None = None,
+    *,
+    api_key: str | None = None,
+    context: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+    queue: str | None = None,
+    timeout: Duration | None = None,
+) -> Client:
+    """A client of the platform meant: the address's, the context's, else the embedded one's.
+
+    The embedded platform is started when it does not run. Inside a job, it is the platform that
+    runs the job. `project` and `queue` are this client's defaults; `timeout` is how long a request
+    is tried when nobody answers, before an `UnavailableError` (a minute).
+    """
+    place = locate(address, api_key=api_key, context=context, home=home)
+    place = replace(place, project=project or place.project, queue=queue or place.queue)
+    search = _Search(place)
+    from gridloom import client, units
+    from gridloom.channel import DEFAULT_PATIENCE_S
+
+    patience_s = DEFAULT_PATIENCE_S if timeout is None else units.seconds(timeout, field="timeout")
+    return client.opened(place, search.result(), patience_s)
