@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     exists,
     select,
@@ -64,19 +65,25 @@ object_holds = Table(
 SCHEMA = Schema("objects", metadata, Path(__file__).parent / "migrations")
 
 
+# Made once: to build a statement takes longer than to run it.
+_FIND = select(objects.c.digest, objects.c.size_bytes).where(
+    objects.c.digest.in_(bindparam("digests", expanding=True))
+)
+_CONTENT = select(objects.c.content).where(objects.c.digest == bindparam("digest"))
+
+
 def find(connection: Connection, digests: Collection[str]) -> dict[str, ObjectRef]:
     """Those of them that exist."""
     found: dict[str, ObjectRef] = {}
     for part in _slices(digests):
-        query = select(objects.c.digest, objects.c.size_bytes).where(objects.c.digest.in_(part))
-        found.update((row.digest, ObjectRef(*row)) for row in connection.execute(query))
+        rows = connection.execute(_FIND, {"digests": part})
+        found.update((row[0], ObjectRef(*row)) for row in rows)
     return found
 
 
 def inline_content(connection: Connection, digest: str) -> bytes | None:
     """The content, if it is in the row."""
-    query = select(objects.c.content).where(objects.c.digest == digest)
-    return connection.execute(query).scalar()
+    return connection.execute(_CONTENT, {"digest": digest}).scalar()
 
 
 def add(connection: Connection, ref: ObjectRef, now_s: int, content: bytes | None = None) -> None:

@@ -42,6 +42,7 @@ class ActivityInterceptor(CallInterceptor):
     """Counts users' calls: what gangs and services say among themselves is nobody's presence."""
 
     def __init__(self, activity: Activity) -> None:
+        super().__init__()
         self._activity = activity
 
     def applies_to(self, method: Method) -> bool:

@@ -25,6 +25,7 @@ class AuthInterceptor(CallInterceptor):
     """Finds out who calls, for `current_principal`. A gang may call only `gang_methods`."""
 
     def __init__(self, authenticator: Authenticator, gang_methods: AbstractSet[str]) -> None:
+        super().__init__()
         self._authenticator = authenticator
         self._gang_methods = gang_methods
 

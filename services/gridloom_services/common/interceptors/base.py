@@ -56,6 +56,10 @@ class Method:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every call in `around`."""
 
+    def __init__(self) -> None:
+        # By path: the handler that was found there, and what was made of it.
+        self._known: dict[str, tuple[Handler, Handler]] = {}
+
     def around(
         self, method: Method, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AbstractAsyncContextManager[None]:
@@ -75,11 +79,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wrap the handler, if there is one."""
+        """Wrap the handler, if there is one; once, since a server finds the same each time."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
+            return None
         path = handler_call_details.method
+        found, wrapped = self._known.get(path, (None, handler))
+        if found is not handler:
+            wrapped = self._handler(path, handler)
+            self._known[path] = handler, wrapped
+        return wrapped
+
+    def _handler(self, path: str, handler: Handler) -> Handler:
         method = Method(path, handler.request_streaming, handler.response_streaming)
         if not self.applies_to(method):
             return handler

@@ -23,6 +23,7 @@ class DeadlineInterceptor(CallInterceptor):
     """
 
     def __init__(self, default_s: float) -> None:
+        super().__init__()
         self._default_s = default_s
 
     @asynccontextmanager

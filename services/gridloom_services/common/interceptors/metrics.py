@@ -26,6 +26,7 @@ class MetricsInterceptor(CallInterceptor):
     """
 
     def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
         self._started = metrics.counter("grpc_server_started", "Calls that have begun.", _LABELS)
         self._handled = metrics.counter(
             "grpc_server_handled", "Calls that have ended.", (*_LABELS, "grpc_code")

@@ -44,6 +44,7 @@ class ReadinessInterceptor(CallInterceptor):
     """Asks before each call; calls that are under way are not concerned."""
 
     def __init__(self, readiness: Readiness) -> None:
+        super().__init__()
         self._readiness = readiness
 
     @asynccontextmanager
