@@ -16,6 +16,7 @@ from gridloom_services.functions.call import (
 from gridloom_services.functions.ranges import Ranges
 from gridloom_services.functions.store.memory import MemoryCallStore
 from gridloom_services.functions.store.rows import (
+    AttemptPlace,
     AttemptRow,
     BlockRow,
     Changes,
@@ -33,6 +34,7 @@ from gridloom_services.functions.store.rows import (
     ResultRow,
     SessionRow,
     SpecRow,
+    WaitingRow,
 )
 from gridloom_services.functions.store.sql import SqlCallStore
 from gridloom_services.functions.store.tables import SCHEMA
@@ -209,7 +211,7 @@ async def test_attempts_are_remembered_until_they_are_over(store):
     found = (await store.block(stored_id(1, 1))).attempts
     assert found == [AttemptRow(rows[0].block, 0, Attempts(errors=2)), rows[1]]
     await commit(store, attempts_over=[(stored_id(1, 1), 0, 3)])
-    assert (await store.recover()).attempts == [rows[1]]
+    assert (await store.recover()).attempts == [AttemptPlace(rows[1], spec=1, items=0)]
 
 
 # Results.
@@ -382,10 +384,13 @@ async def test_output_goes_with_its_result(store):
 
 async def test_objects_of_confirmed_calls_are_named_to_be_released(store):
     hold = HoldRow(stored_id(1, 2), "call_s1_2", ("sha256:a", "sha256:b"))
+    more = HoldRow(stored_id(1, 2), "call_s1_2", ("sha256:c",))
     await commit(store, new_sessions=[session()], results=[result(1, 1, OK * 3)], holds=[hold])
-    assert (await store.recover()).holds == [hold]
+    await commit(store, holds=[more])
+    assert (await store.recover()).holds == [hold, more]
     found = await commit(store, confirmed=[Confirmation(1, 0, 1, has_holds=True)])
     assert found.released == [(stored_id(1, 2), "call_s1_2")]
+    assert (await store.recover()).released == found.released
     await commit(store, holds_over=[stored_id(1, 2)])
     assert (await store.recover()).holds == []
 
@@ -409,8 +414,11 @@ async def test_a_restart_finds_what_is_unfinished(store):
         new_sessions=[session(1), session(2), session(3)],
         specs=[spec(1, group=4), spec(2), spec(1, of=2), spec(1, of=3)],
         groups=[group(4), group(1, of=2)],
-        blocks=[block(1, 10), block(20, 5), block(30, items=7), block(5, spec=1, of=2, needs=1)],
-        progress=[(stored_id(1, 1), Ranges([(0, 4)]).pack())],
+        blocks=[block(1, 10), block(20, 5), block(30, items=7), block(5, of=2, items=8, needs=1)],
+        progress=[
+            (stored_id(1, 1), Ranges([(0, 4)]).pack()),
+            (stored_id(2, 5), Ranges([(1, 3)]).pack()),
+        ],
         dependencies=[(stored_id(2, 5), 0, stored_id(2, 1))],
         sessions=[(30, 0, 0, 1.0, 1), (5, 0, 0, 1.0, 2)],
     )
@@ -420,7 +428,7 @@ async def test_a_restart_finds_what_is_unfinished(store):
     assert [(row.session, row.spec.number) for row in found.specs] == [(1, 1), (2, 1)]
     assert [row.id for row in found.groups] == [mine]
     assert found.lanes == [LaneExtent(1, 1, first=1, last=30, positions=18)]
-    assert found.waiting == [(stored_id(2, 5), 1, (stored_id(2, 1),))]
+    assert found.waiting == [WaitingRow(stored_id(2, 5), 1, 8, 8, 6, (stored_id(2, 1),))]
 
 
 async def test_an_empty_store_has_nothing_to_recover(store):

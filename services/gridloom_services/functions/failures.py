@@ -19,17 +19,15 @@ def cancelled() -> Failure:
     return Failure(Status.CANCELLED, _ERRORS + "CancelledError", "the call was cancelled")
 
 
-def pool_closed(pool: str) -> Failure:
+def pool_closed(reason: str) -> Failure:
     """Its pool was closed while it waited."""
-    return Failure(
-        Status.CANCELLED, _ERRORS + "CancelledError", f"the call was cancelled: {pool} was closed"
-    )
+    message = f"the call was cancelled: {reason}"
+    return Failure(Status.CANCELLED, _ERRORS + "CancelledError", message)
 
 
-def pool_broken(pool: str, reason: str) -> Failure:
+def pool_broken(reason: str) -> Failure:
     """Its pool cannot have workers."""
-    message = f"{pool} cannot start its workers: {reason}"
-    return Failure(Status.REFUSED, _ERRORS + "ConflictError", message)
+    return Failure(Status.REFUSED, _ERRORS + "ConflictError", reason)
 
 
 def worker_died(attempts: Attempts, details: Details) -> Failure:

@@ -446,7 +446,7 @@ def test_a_stored_call_is_ended_without_being_run(rig):
     lane.withdraw(1, 1, None)
     rig.held.deactivate(block, 3)
     ending = Ending(Status.REFUSED, b"why")
-    rig.held.recall(lane, Recall(block.id, 0, 3, Attempts(), ending=ending))
+    rig.held.recall(lane, Recall(block.id, 0, 3, Attempts(), 1, chunked=True, ending=ending))
     rig.read_recalls({block.id: block})
     assert {status for status, _ in rig.record.results.values()} == {Status.REFUSED}
 

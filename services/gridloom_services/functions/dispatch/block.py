@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.functions.call import Attempts
     from gridloom_services.functions.dispatch.lane import Lane
+    from gridloom_services.functions.store.rows import InputRow
 
 
 class Block:
@@ -128,7 +129,7 @@ class Span:
     stop: int
     isolated: bool = False
     attempts: Attempts = NO_ATTEMPTS
-    inputs: Sequence[object] = ()
+    inputs: Sequence[InputRow] = ()
 
     @property
     def size(self) -> int:

@@ -93,7 +93,9 @@ class Dispatcher:
     def join(self, worker: Worker) -> None:
         """A worker is ready for calls."""
         self.workers[worker.id] = worker
-        self.held.pool(worker.pool_id).workers[worker.id] = worker
+        pool = self.held.pool(worker.pool_id)
+        pool.workers[worker.id] = worker
+        self.held.dirty.add(pool)
 
     def leave(self, worker_id: str, death: Death | None, now: float) -> None:
         """A worker's connection is over. What it had not answered goes to the head of its lane.
@@ -139,6 +141,9 @@ class Dispatcher:
 
     def _end_begun(self, lease: Lease, death: Death | None, now: float) -> None:
         """At-most-once: all that may have begun ends; of a chunk, what comes after it is run."""
+        if death is not None and not death.busy:
+            self._give_back(lease, None, [], now)
+            return
         guilty = _guilty(lease, death, first=False)
         for piece in lease.open:
             span = piece.span
@@ -204,6 +209,7 @@ class Dispatcher:
         if worker is None or lease is None:
             return
         worker.drop(lease, now)
+        self.held.dirty.add(self.held.pool(worker.pool_id))
         if lease.open:
             lease.lane.running -= lease.positions
             self._give_back(lease, lease.oldest(), [], now)
@@ -222,7 +228,9 @@ class Dispatcher:
         """Account for positions that are no longer with the worker."""
         lane = lease.lane
         lane.running -= positions
-        self.workers[lease.worker_id].settled(lease, units_before - lease.left_units, positions)
+        worker = self.workers[lease.worker_id]
+        worker.settled(lease, units_before - lease.left_units, positions)
+        self.held.dirty.add(self.held.pool(worker.pool_id))
         if lane.spec.max_parallel:
             self.held.enter(lane)
 
@@ -239,6 +247,7 @@ class Dispatcher:
         worker = self.workers.get(worker_id)
         if worker is not None:
             worker.blocked.discard((batch, unit))
+            self.held.dirty.add(self.held.pool(worker.pool_id))
 
     # Cancelling.
 

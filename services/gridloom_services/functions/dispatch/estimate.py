@@ -7,11 +7,13 @@ _WEIGHT = 0.25
 
 
 class Estimate:
-    """Moving mean of the time that one item of a function takes."""
+    """Moving mean of the time that one item of a function takes; and how its items ended."""
 
-    __slots__ = ("item_us",)
+    __slots__ = ("failed", "item_us", "succeeded")
 
     def __init__(self) -> None:
+        self.succeeded = 0
+        self.failed = 0
         self.item_us: float | None = None
         """None until the first answer: then one call at a time is the careful choice."""
 

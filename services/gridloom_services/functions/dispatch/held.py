@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from gridloom_services.functions.dispatch.block import Block
     from gridloom_services.functions.dispatch.lane import Lane, Recall
+    from gridloom_services.functions.ranges import Ranges
+    from gridloom_services.functions.store.rows import InputRow
 
 
 class Held:
@@ -24,8 +26,15 @@ class Held:
         self.pools: dict[str, PoolQueue] = {}
         self.blocks: dict[int, Block] = {}
         """Those with positions in a queue or a lease, by stored id."""
+        self.bytes = 0
+        """Of all arguments in memory."""
         self.hungry: set[Lane] = set()
         """Lanes that may have to read from the store."""
+        self.parked: dict[int, Ranges] = {}
+        """After a restart: positions that wait outside memory while the rest of their block does
+        not, by block."""
+        self.dirty: set[PoolQueue] = set()
+        """Pools that something has changed for since they were pumped."""
         self._estimates: dict[bytes, Estimate] = {}
         self._timers: list[tuple[float, int, Lane, Recall]] = []
         self._order = count()
@@ -43,12 +52,14 @@ class Held:
 
     def add(self, block: Block) -> None:
         """New calls, or calls read from the store: all their unfinished positions wait now."""
+        parked = self.parked.pop(block.id, None)
         for start, stop in block.unfinished():
-            self.activate(block, stop - start)
-            block.lane.append(Span(block, start, stop))
+            for first, last in [(start, stop)] if parked is None else parked.gaps(start, stop):
+                self.activate(block, last - first)
+                block.lane.append(Span(block, first, last))
         self.enter(block.lane)
 
-    def add_recalled(self, block: Block, recall: Recall, inputs: Sequence[object] = ()) -> None:
+    def add_recalled(self, block: Block, recall: Recall, inputs: Sequence[InputRow] = ()) -> None:
         """A call that was read from the store because its turn had come."""
         block = self.blocks.get(block.id, block)
         for start, stop in block.unfinished(recall.start, recall.stop):
@@ -63,6 +74,7 @@ class Held:
         pool.lanes.add(lane)
         if lane.dispatchable:
             pool.enter(lane)
+            self.dirty.add(pool)
         if lane.spill or lane.recalls:
             self.hungry.add(lane)
 
@@ -92,9 +104,9 @@ class Held:
             self.recall(lane, recall)
         return self._timers[0][0] if self._timers else None
 
-    def take_timers(self, lane: Lane) -> list[Recall]:
-        """Take out what of a lane waits for a back-off."""
-        taken = [recall for _, _, owner, recall in self._timers if owner is lane]
+    def take_timers(self, lane: Lane) -> list[tuple[float, Recall]]:
+        """Take out what of a lane waits for a back-off, with the time of its end."""
+        taken = [(at, recall) for at, _, owner, recall in self._timers if owner is lane]
         if taken:
             self._timers = [entry for entry in self._timers if entry[2] is not lane]
             heapq.heapify(self._timers)
@@ -106,6 +118,7 @@ class Held:
         if not block.active:
             self.blocks[block.id] = block
             block.lane.hold(block)
+            self.bytes += block.bytes
         block.active += positions
 
     def deactivate(self, block: Block, positions: int) -> None:
@@ -115,5 +128,6 @@ class Held:
             return
         del self.blocks[block.id]
         block.lane.release(block)
+        self.bytes -= block.bytes
         if block.lane.spill:
             self.hungry.add(block.lane)

@@ -21,15 +21,26 @@ class Recall:
     """A call that waits outside memory and is read from the store when its turn has come.
 
     It waited for other calls, or for a back-off to pass. `start` and `stop` are positions of the
-    block that the store holds under `block_id`. With an `ending` it is not run but ended so.
+    block that the store holds under `block_id`; `sequence` is the call's (`chunked`: its items are
+    the positions). With an `ending` it is not run but ended so.
     """
 
     block_id: int
     start: int
     stop: int
     attempts: Attempts
+    sequence: int
+    chunked: bool
     isolated: bool = False
     ending: Ending | None = None
+
+    def overlap(self, first: int, count: int, items: tuple[int, int] | None) -> tuple[int, int]:
+        """Its positions that belong to some calls, or to some items of a chunk."""
+        if not first <= self.sequence < first + count:
+            return 0, 0
+        if items is None or not self.chunked:
+            return self.start, self.stop
+        return max(self.start, items[0]), min(self.stop, items[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,15 @@ class Outcomes:
         given_up = block.cancelled is not None and span.start in block.cancelled
         if delay_s is None or given_up or lane.spec.at_most_once:
             return False
-        recall = Recall(block.id, span.start, span.stop, attempts, span.isolated)
+        recall = Recall(
+            block.id,
+            span.start,
+            span.stop,
+            attempts,
+            block.sequence(span.start),
+            chunked=bool(block.items),
+            isolated=span.isolated,
+        )
         self._sink.attempted(recall, delay_s)
         if delay_s:
             self._held.deactivate(block, span.size)

@@ -121,8 +121,13 @@ class PoolQueue:
 
     @property
     def demand(self) -> int:
-        """Positions that wait for workers, on disk or in memory."""
-        return sum(lane.demand for lane in self.lanes if lane.function is not None)
+        """Positions that wait for workers and could run if there were any, wherever they are."""
+        total = 0
+        for lane in self.lanes:
+            if lane.function is not None:
+                room = lane.room
+                total += lane.demand if room is None else min(lane.demand, room)
+        return total
 
     @property
     def running(self) -> int:

@@ -135,6 +135,14 @@ class Worker:
         self.alone = lease.spans[0].isolated
         self.reserved = False
 
+    def overdue(self, now: float, grace_s: float) -> Lease | None:
+        """A lease in which it has been silent for longer than the time-out and a grace allow."""
+        for lease in self.leases.values():
+            timeout_ms = lease.lane.spec.timeout_ms
+            if timeout_ms and now - self.progress_at > timeout_ms / 1000 + grace_s:
+                return lease
+        return None
+
     def settled(self, lease: Lease, units: int, positions: int) -> None:
         """Some of a lease was answered or taken back."""
         self.open_units -= units

@@ -53,8 +53,10 @@ class CallStore(Protocol):
     async def functions(self, project: str) -> list[Function]:
         """Those that a project's sessions have used, without their code."""
 
-    async def session(self, *, key: bytes = b"", name: str = "") -> SessionRow | None:
-        """A session that memory does not hold, by key or by name."""
+    async def session(
+        self, *, key: bytes = b"", name: str = "", number: int = 0
+    ) -> SessionRow | None:
+        """A session that memory does not hold, by one of these."""
 
     async def spec(self, session: int, number: int) -> SpecRow | None:
         """A specification that memory does not hold."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gridloom_services.functions.call import Status, stored_id
 from gridloom_services.functions.ranges import Ranges
 from gridloom_services.functions.store.rows import (
+    AttemptPlace,
     BlockRow,
     Found,
     InputRow,
@@ -16,6 +17,7 @@ from gridloom_services.functions.store.rows import (
     Pruned,
     Recovered,
     Upstream,
+    WaitingRow,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class MemoryCallStore:
         self._done: dict[int, Ranges] = {}
         self._attempts: dict[tuple[int, int], AttemptRow] = {}
         self._dependencies: dict[int, dict[int, int]] = {}
-        self._holds: dict[int, HoldRow] = {}
+        self._holds: dict[int, list[HoldRow]] = {}
         self._results: dict[int, ResultRow] = {}
         self._outputs: list[tuple[int, OutputRow]] = []
         self._pools: dict[str, PoolRow] = {}
@@ -104,19 +106,23 @@ class MemoryCallStore:
             self._specs.setdefault((spec.session, spec.spec.number), spec)
         self._groups.update((row.id, row) for row in changes.groups)
         self._pools.update((row.id, row) for row in changes.pools)
+        self._write_sparse(changes)
+        for output in changes.outputs:
+            self._outputs.append((len(self._outputs) + 1, output))
+
+    def _write_sparse(self, changes: Changes) -> None:
         for block, position, upstream in changes.dependencies:
             self._dependencies.setdefault(block, {})[position] = upstream
         for block in changes.dependencies_over:
             self._dependencies.pop(block, None)
-        self._holds.update((row.call, row) for row in changes.holds)
+        for hold in changes.holds:
+            self._holds.setdefault(hold.call, []).append(hold)
         for call in changes.holds_over:
             self._holds.pop(call, None)
         self._attempts.update(((row.block, row.position), row) for row in changes.attempts)
         for block, start, stop in changes.attempts_over:
             for position in range(start, stop):
                 self._attempts.pop((block, position), None)
-        for output in changes.outputs:
-            self._outputs.append((len(self._outputs) + 1, output))
 
     def _confirm(self, confirmed: Confirmation, changes: Changes) -> list[tuple[int, str]]:
         above = stored_id(confirmed.session, confirmed.above)
@@ -135,7 +141,7 @@ class MemoryCallStore:
         del self._results[row.id]
         calls = range(first := stored_id(row.session, row.first), first + row.calls)
         self._outputs = [each for each in self._outputs if each[1].call not in calls]
-        return [(call, self._holds[call].holder) for call in calls if call in self._holds]
+        return [(call, self._holds[call][0].holder) for call in calls if call in self._holds]
 
     # ---- reading with a commit
 
@@ -222,13 +228,38 @@ class MemoryCallStore:
             pools=sorted(self._pools.values(), key=lambda row: (row.created_at, row.id)),
             lanes=self._extents(),
             waiting=[
-                (block, self._blocks[block].spec, tuple(found[at] for at in sorted(found)))
+                self._waiting(self._blocks[block], found)
                 for block, found in sorted(self._dependencies.items())
                 if block in self._blocks
             ],
-            attempts=[row for _, row in sorted(self._attempts.items())],
-            holds=[row for _, row in sorted(self._holds.items())],
+            attempts=[
+                AttemptPlace(row, self._blocks[block].spec, self._blocks[block].items)
+                for (block, _), row in sorted(self._attempts.items())
+                if block in self._blocks
+            ],
+            holds=[row for call, row in self._sorted_holds() if self._is_known(call)],
+            released=sorted(
+                {
+                    (call, row.holder)
+                    for call, row in self._sorted_holds()
+                    if not self._is_known(call)
+                }
+            ),
         )
+
+    def _sorted_holds(self) -> list[tuple[int, HoldRow]]:
+        return [(call, row) for call, rows in sorted(self._holds.items()) for row in rows]
+
+    def _lost_holds(self) -> list[tuple[int, HoldRow]]:
+        return [(call, row) for call, row in self._sorted_holds() if not self._is_known(call)]
+
+    def _is_known(self, call: int) -> bool:
+        return self._block_of(call) is not None or bool(self._runs_of(call))
+
+    def _waiting(self, row: BlockRow, upstreams: dict[int, int]) -> WaitingRow:
+        left = row.size - self._done.get(row.id, Ranges()).count
+        order = tuple(upstreams[at] for at in sorted(upstreams))
+        return WaitingRow(row.id, row.spec, row.items, row.size, left, order)
 
     def _has_blocks(self, session: int) -> bool:
         return any(block >> 40 == session for block in self._block_ids)
@@ -264,10 +295,14 @@ class MemoryCallStore:
         found = [replace(each, code=b"") for key, each in self._functions.items() if key in used]
         return sorted(found, key=lambda each: (each.name, each.digest))
 
-    async def session(self, *, key: bytes = b"", name: str = "") -> SessionRow | None:
-        """A session by key or by name."""
-        rows = self._sessions.values()
-        return next((row for row in rows if (row.key == key if key else row.name == name)), None)
+    async def session(
+        self, *, key: bytes = b"", name: str = "", number: int = 0
+    ) -> SessionRow | None:
+        """A session by one of these."""
+        for row in self._sessions.values():
+            if (key and row.key == key) or (name and row.name == name) or row.number == number:
+                return row
+        return None
 
     async def spec(self, session: int, number: int) -> SpecRow | None:
         """A specification."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from gridloom_services.functions.call import Status, stored_id
+from gridloom_services.functions.call import Status, split_stored_id, stored_id
 from gridloom_services.functions.packing import unpack_one
 from gridloom_services.functions.ranges import Ranges
 from gridloom_services.functions.store import codec
 from gridloom_services.functions.store import statements as sql
 from gridloom_services.functions.store.rows import (
+    AttemptPlace,
     Found,
     InputRow,
     LaneExtent,
     Recovered,
     Refill,
     Upstream,
+    WaitingRow,
 )
 
 if TYPE_CHECKING:
@@ -130,6 +132,11 @@ def is_unfinished(cursor: Cursor, call: int) -> bool:
     return block_of(cursor, call) is not None
 
 
+def _is_known(cursor: Cursor, call: int) -> bool:
+    """Whether a call waits, runs, or has results that are kept."""
+    return is_unfinished(cursor, call) or _run_of(cursor, call) is not None
+
+
 def results(cursor: Cursor, query: ResultQuery) -> list[ResultRow]:
     """At least one where there is any, then as many as the limits allow."""
     found: list[ResultRow] = []
@@ -180,36 +187,52 @@ def _rows_of_call(cursor: Cursor, call: int, after: int) -> Iterator[Row]:
 def recover(cursor: Cursor) -> Recovered:
     """Everything unfinished, the calls themselves left out."""
     newest = cursor.one(sql.NEWEST_SESSION)
+    done = {
+        block: (spec, needs, Ranges.unpack(packed).count)
+        for block, spec, needs, packed in cursor.all(sql.DONE_OF)
+    }
+    holds = [codec.hold_row(row) for row in cursor.all(sql.HOLDS)]
+    gone = {hold.call for hold in holds if not _is_known(cursor, hold.call)}
     return Recovered(
         next_session=1 + (newest[0] if newest and newest[0] else 0),
         sessions=[codec.session_row(row) for row in cursor.all(sql.SESSIONS_IN_USE)],
         specs=[codec.spec_row(row) for row in cursor.all(sql.SPECS_IN_USE)],
         groups=[codec.group_row(row) for row in cursor.all(sql.GROUPS_IN_USE)],
         pools=[codec.pool_row(row) for row in cursor.all(sql.POOLS)],
-        lanes=_extents(cursor),
-        waiting=_waiting(cursor),
-        attempts=[codec.attempt_row(row) for row in cursor.all(sql.ATTEMPTS)],
-        holds=[codec.hold_row(row) for row in cursor.all(sql.HOLDS)],
+        lanes=_extents(cursor, done),
+        waiting=_waiting(cursor, done),
+        attempts=[
+            AttemptPlace(codec.attempt_row(row[:9]), *row[9:]) for row in cursor.all(sql.ATTEMPTS)
+        ],
+        holds=[hold for hold in holds if hold.call not in gone],
+        released=sorted({(hold.call, hold.holder) for hold in holds if hold.call in gone}),
     )
 
 
-def _extents(cursor: Cursor) -> list[LaneExtent]:
-    done: dict[tuple[int, int], int] = {}
-    for block, spec, packed in cursor.all(sql.DONE_OF):
-        key = (block >> 40, spec)
-        done[key] = done.get(key, 0) + Ranges.unpack(packed).count
-    mask = stored_id(1, 0) - 1
+def _extents(cursor: Cursor, done: dict[int, tuple[int, int, int]]) -> list[LaneExtent]:
+    ended: dict[tuple[int, int], int] = {}
+    for block, (spec, needs, count) in done.items():
+        if not needs:
+            key = (split_stored_id(block)[0], spec)
+            ended[key] = ended.get(key, 0) + count
     return [
         LaneExtent(
-            session, spec, first & mask, last & mask, int(size) - done.get((session, spec), 0)
+            session,
+            spec,
+            split_stored_id(first)[1],
+            split_stored_id(last)[1],
+            int(size) - ended.get((session, spec), 0),
         )
         for session, spec, first, last, size in cursor.all(sql.EXTENTS)
     ]
 
 
-def _waiting(cursor: Cursor) -> list[tuple[int, int, tuple[int, ...]]]:
-    rows = cursor.all(sql.WAITING)
-    return [
-        (block, spec, tuple(row[2] for row in same))
-        for (block, spec), same in groupby(rows, key=lambda row: (row[0], row[1]))
-    ]
+def _waiting(cursor: Cursor, done: dict[int, tuple[int, int, int]]) -> list[WaitingRow]:
+    found = []
+    for key, same in groupby(cursor.all(sql.WAITING), key=lambda row: row[:4]):
+        block, spec, calls, items = key
+        size = items or calls
+        left = size - done[block][2] if block in done else size
+        upstreams = tuple(row[4] for row in same)
+        found.append(WaitingRow(block, spec, items, size, left, upstreams))
+    return found

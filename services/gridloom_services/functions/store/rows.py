@@ -278,10 +278,20 @@ class Recovered:
     groups: list[GroupRow] = field(default_factory=list)
     pools: list[PoolRow] = field(default_factory=list)
     lanes: list[LaneExtent] = field(default_factory=list)
-    waiting: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
-    """Block, its spec, and the calls that it waits for."""
-    attempts: list[AttemptRow] = field(default_factory=list)
+    waiting: list[WaitingRow] = field(default_factory=list)
+    attempts: list[AttemptPlace] = field(default_factory=list)
     holds: list[HoldRow] = field(default_factory=list)
+    released: list[tuple[int, str]] = field(default_factory=list)
+    """Calls, and in whose name objects are held for them, of which nothing else is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPlace:
+    """An attempt, and what its block is: its specification, and the items of its chunk."""
+
+    row: AttemptRow
+    spec: int
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +303,18 @@ class LaneExtent:
     first: int
     last: int
     positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """A block that waited for other calls: its size, what of it has not ended, and those calls."""
+
+    block: int
+    spec: int
+    items: int
+    size: int
+    left: int
+    upstreams: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

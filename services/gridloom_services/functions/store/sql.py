@@ -113,9 +113,12 @@ class SqlCallStore:
         rows = await self._read(lambda cursor: cursor.all(sql.FUNCTIONS, b"", project))
         return [codec.function_row(row) for row in rows]
 
-    async def session(self, *, key: bytes = b"", name: str = "") -> SessionRow | None:
-        """A session by key or by name."""
-        column, value = ("key", key) if key else ("name", name)
+    async def session(
+        self, *, key: bytes = b"", name: str = "", number: int = 0
+    ) -> SessionRow | None:
+        """A session by one of these."""
+        given: dict[str, bytes | str | int] = {"key": key, "name": name, "number": number}
+        column, value = next((name, value) for name, value in given.items() if value)
         query = f"{sql.SESSIONS} WHERE {column} = ?"
         row = await self._read(lambda cursor: cursor.one(query, value))
         return None if row is None else codec.session_row(row)

@@ -85,11 +85,10 @@ EXTENTS = (
     " GROUP BY id >> 40, spec ORDER BY 1, 2"
 )
 DONE_OF = (
-    "SELECT b.id, b.spec, p.done FROM call_progress p JOIN call_blocks b ON b.id = p.block"
-    " WHERE b.needs = 0"
+    "SELECT b.id, b.spec, b.needs, p.done FROM call_progress p JOIN call_blocks b ON b.id = p.block"
 )
 WAITING = (
-    "SELECT b.id, b.spec, d.upstream FROM call_blocks b JOIN call_dependencies d"
+    "SELECT b.id, b.spec, b.calls, b.items, d.upstream FROM call_blocks b JOIN call_dependencies d"
     " ON d.block = b.id WHERE b.needs > 0 ORDER BY b.id, d.position"
 )
 HAS_BLOCKS = "SELECT 1 FROM call_blocks WHERE id BETWEEN ? AND ? LIMIT 1"
@@ -102,18 +101,21 @@ ATTEMPT_COLUMNS = (
 )
 PUT_ATTEMPT = _replace("call_attempts", ("block", "position"), *ATTEMPT_COLUMNS.split(", ")[2:])
 DROP_ATTEMPTS = "DELETE FROM call_attempts WHERE block = ? AND position >= ? AND position < ?"
-ATTEMPTS = f"SELECT {ATTEMPT_COLUMNS} FROM call_attempts ORDER BY block, position"
+ATTEMPTS = (
+    "SELECT a.block, a.position, a.errors, a.deaths, a.timeouts, a.out_of_memory, a.isolated,"
+    " a.begun, a.not_before, b.spec, b.items FROM call_attempts a JOIN call_blocks b"
+    " ON b.id = a.block ORDER BY a.block, a.position"
+)
 ATTEMPTS_OF = f"SELECT {ATTEMPT_COLUMNS} FROM call_attempts WHERE block = ? ORDER BY position"
 
 ADD_DEPENDENCY = _insert("call_dependencies", "block", "position", "upstream")
 DROP_DEPENDENCIES = "DELETE FROM call_dependencies WHERE block = ?"
 DEPENDENCIES_OF = "SELECT upstream FROM call_dependencies WHERE block = ? ORDER BY position"
 
-ADD_HOLD = _replace("call_holds", ("call",), "holder", "digests")
+ADD_HOLD = _insert("call_holds", "call", "holder", "digests")
 DROP_HOLD = "DELETE FROM call_holds WHERE call = ?"
-HOLD_OF = "SELECT holder, digests FROM call_holds WHERE call = ?"
-HOLDS = "SELECT call, holder, digests FROM call_holds ORDER BY call"
-HOLDS_BETWEEN = "SELECT call, holder FROM call_holds WHERE call BETWEEN ? AND ?"
+HOLDS = "SELECT call, holder, digests FROM call_holds ORDER BY call, id"
+HOLDS_BETWEEN = "SELECT DISTINCT call, holder FROM call_holds WHERE call BETWEEN ? AND ?"
 
 RESULT_COLUMNS = "id, first, calls, item, items, statuses, grp, grp_offset, ended_at, data"
 ADD_RESULT = _insert("call_results", *RESULT_COLUMNS.split(", "))

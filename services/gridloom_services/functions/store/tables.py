@@ -146,9 +146,11 @@ Table(
 Table(
     "call_holds",
     metadata,
-    _key("call"),
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=True),
+    _needed("call", BigInteger),
     _needed("holder", Text),
     _needed("digests", Text),
+    Index("call_holds_call", "call"),
 )
 
 results = Table(

@@ -103,7 +103,13 @@ def _calls() -> None:
         _part("position", sa.Integer),
         *_needed(sa.BigInteger, "upstream"),
     )
-    op.create_table("call_holds", _key("call"), *_needed(sa.Text, "holder", "digests"))
+    op.create_table(
+        "call_holds",
+        sa.Column("id", _BIG_KEY, primary_key=True, autoincrement=True),
+        *_needed(sa.BigInteger, "call"),
+        *_needed(sa.Text, "holder", "digests"),
+    )
+    op.create_index("call_holds_call", "call_holds", ["call"])
 
 
 def _results() -> None:

@@ -1,0 +1,188 @@
+"""The composition root: the only place that names concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gridloom import ids
+from gridloom.api.functions.v1 import functions_pb2_grpc, worker_pb2
+from gridloom.version import VERSION
+
+from gridloom_services.common.app import methods
+from gridloom_services.common.background import Background
+from gridloom_services.common.errors import UnavailableError
+from gridloom_services.functions.desk import Desk
+from gridloom_services.functions.holds import Holds, RemoteObjects
+from gridloom_services.functions.limits import CallLimits
+from gridloom_services.functions.metrics import CallMetrics
+from gridloom_services.functions.pools.pools import Pools
+from gridloom_services.functions.pools.scheduler_jobs import SchedulerPoolJobs
+from gridloom_services.functions.pools.wire import spec_of_body
+from gridloom_services.functions.reading import Readings
+from gridloom_services.functions.recovery import restore
+from gridloom_services.functions.retention import Retention
+from gridloom_services.functions.service import FunctionsServicer
+from gridloom_services.functions.store.sql import SqlCallStore
+from gridloom_services.functions.workers.link import Reception
+from gridloom_services.functions.workers.sockets import SocketServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import grpc
+
+    from gridloom_services.common.app import PlatformContext
+    from gridloom_services.functions.holds import ObjectDoor
+    from gridloom_services.functions.pools.jobs import PoolJobs
+    from gridloom_services.functions.settings import FunctionsSettings
+    from gridloom_services.functions.store.base import CallStore
+
+SERVICE = "gridloom.api.functions.v1.FunctionsService"
+
+_TICK_S = 1.0
+_TOUCH_S = 600.0
+
+
+async def build(context: PlatformContext, settings: FunctionsSettings) -> FunctionsApp:
+    """Compose the service."""
+    url = context.database_url("functions", settings.database_url)
+    surroundings: dict[str, str] = {}
+    jobs = SchedulerPoolJobs(context.channels, lambda: surroundings)
+    objects = RemoteObjects(context.channels)
+    return FunctionsApp(context, settings, SqlCallStore(url), jobs, objects, surroundings)
+
+
+class FunctionsApp:
+    """The functions service in a process."""
+
+    name = "functions"
+    grpc_services = (SERVICE,)
+    gang_methods = methods(
+        SERVICE,
+        "OpenSession",
+        "ServeCalls",
+        "GetCall",
+        "GetGroup",
+        "ReadResults",
+        "ReadOutput",
+        "CancelCalls",
+    )
+
+    def __init__(
+        self,
+        context: PlatformContext,
+        settings: FunctionsSettings,
+        store: CallStore,
+        jobs: PoolJobs,
+        objects: ObjectDoor,
+        surroundings: dict[str, str],
+    ) -> None:
+        """`surroundings` is filled with what pools' processes must be told to find us."""
+        self._context = context
+        self._settings = settings
+        self._store = store
+        self._surroundings = surroundings
+        self._metrics = CallMetrics(context.metrics)
+        limits = CallLimits(
+            version=VERSION,
+            window_calls=settings.window_calls,
+            window_bytes=settings.window_bytes,
+            inline_limit_bytes=settings.inline_limit_bytes,
+            payload_limit_bytes=settings.payload_limit_bytes,
+        )
+        self.desk = Desk(store, limits, self._metrics)
+        self.desk.cycle.hold_s = settings.hold_us / 1e6
+        self.pools = Pools(
+            jobs,
+            self.desk.floor,
+            self.desk.save_pool,
+            lambda: ids.new_id("pool"),
+            default_workers=settings.workers,
+        )
+        self.desk.floor.pools = self.pools
+        self._holds = Holds(objects, self._forget_holds)
+        self._hub = self.desk.make_hub()
+        self._reception = Reception(self._hub, context.gang_tokens.verify, self._welcome)
+        self.socket = SocketServer(self._reception, context.folder("functions"))
+        self._servicer = FunctionsServicer(
+            self.desk, Readings(self.desk), self.pools, self._reception
+        )
+        self._background = Background()
+        self._is_open = False
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+        functions_pb2_grpc.add_FunctionsServiceServicer_to_server(self._servicer, server)
+
+    async def start(self) -> None:
+        """Open the store, take up what is unfinished, let workers in."""
+        self.desk.epoch = await self._store.open()
+        self._is_open = True
+        found = await self._store.recover()
+        self.pools.load((row, spec_of_body(row.body)) for row in found.pools)
+        restore(self.desk, found)
+        self._holds.add(found.holds, found.released)
+        watchers = (self.desk, self.desk.sessions, self._holds)
+        self.desk.cycle.start(self._hub, self.desk.floor.pumped, *watchers)
+        await self.socket.start()
+        self._surroundings["GRIDLOOM_FUNCTIONS_SOCKET"] = str(self.socket.path)
+        self._background.start(self.pools.run(), "pools")
+        self._background.start(self._holds.run(), "holds")
+        self._background.start(self._retention().run(), "retention")
+        self._background.start(self._tick(), "tick")
+
+    def _retention(self) -> Retention:
+        settings = self._settings
+        return Retention(
+            self._store,
+            self._holds,
+            settings.retention_s,
+            settings.prune_every_s,
+            self.desk.clock,
+        )
+
+    async def drain(self) -> None:
+        """Clients come back when the service does; what they sent is on disk before they go."""
+        await self.desk.cycle.flushed()
+        self.desk.end_streams(UnavailableError("the platform is stopping", retry_after_s=0.5))
+
+    async def stop(self) -> None:
+        """Let go: workers keep what they hold, and its answer is for the next start to refuse."""
+        await self._background.close()
+        self._hub.close()
+        await self.socket.stop()
+        await self.desk.close()
+        if self._is_open:
+            await self._store.close()
+
+    def is_idle(self) -> bool:
+        """No call is unfinished, no client is connected."""
+        return not self.desk.ledger.unfinished and not self.desk.streams
+
+    # ---- small links between the parts
+
+    def _welcome(self) -> worker_pb2.WorkerWelcome:
+        return worker_pb2.WorkerWelcome(
+            epoch=self.desk.epoch,
+            inline_limit_bytes=self._settings.inline_limit_bytes,
+            payload_limit_bytes=self._settings.payload_limit_bytes,
+        )
+
+    def _forget_holds(self, calls: Iterable[int]) -> None:
+        self.desk.ledger.changes.holds_over.extend(calls)
+        self.desk.cycle.poke()
+
+    async def _tick(self) -> None:
+        """What is worth a look once a second, and what is worth one rarely."""
+        touched_at = self.desk.now()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._hub.give_up_hung()
+            self.desk.floor.tick()
+            self._metrics.observe(self.desk)
+            if self.desk.now() - touched_at > _TOUCH_S:
+                touched_at = self.desk.now()
+                for stream in self.desk.streams.values():
+                    self.desk.ledger.touch(stream.session)
+                self.desk.cycle.poke()

@@ -1,0 +1,99 @@
+"""The code of functions: kept in memory while it is used, else in the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from gridloom_services.common.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from gridloom_services.functions.call import Function
+    from gridloom_services.functions.dispatch import Lane
+
+CACHE_BYTES = 64 << 20
+
+
+class FunctionTable:
+    """Functions by digest. A lane has its own reference while it waits."""
+
+    def __init__(
+        self,
+        read: Callable[[bytes], Awaitable[Function | None]],
+        spawn: Callable[[Coroutine[None, None, None]], object],
+        ready: Callable[[Lane], None],
+        missing: Callable[[Lane], None],
+    ) -> None:
+        """`ready` is told of a lane that has its code now, `missing` of one whose code is lost.
+
+        `spawn` runs a coroutine beside everything else.
+        """
+        self._read = read
+        self._spawn = spawn
+        self._ready = ready
+        self._missing = missing
+        self._cache: OrderedDict[bytes, Function] = OrderedDict()
+        self._size = 0
+        self._waiting: dict[bytes, set[Lane]] = {}
+
+    def name(self, digest: bytes) -> str:
+        """What users call it; empty where only the store knows."""
+        function = self._cache.get(digest)
+        return function.name if function else ""
+
+    def define(self, function: Function) -> bool:
+        """A client sends code. True: it is to be stored. InvalidRequestError: it is not its digest.
+
+        Lanes that waited for it go on.
+        """
+        if function.digest in self._cache:
+            self._cache.move_to_end(function.digest)
+            return False
+        if hashlib.sha256(function.code).digest() != function.digest:
+            raise InvalidRequestError(
+                f'the code of function "{function.name}" does not have the digest that was given',
+                field="functions.digest",
+                given=function.digest.hex(),
+            )
+        self._keep(function)
+        return True
+
+    def provide(self, lane: Lane) -> None:
+        """Give a lane its code, now or as soon as it can be had."""
+        digest = lane.spec.function
+        function = self._cache.get(digest)
+        if function is not None:
+            self._cache.move_to_end(digest)
+            lane.function = function
+            self._ready(lane)
+            return
+        waiting = self._waiting.setdefault(digest, set())
+        waiting.add(lane)
+        if len(waiting) == 1:
+            self._spawn(self._fetch(digest))
+
+    async def _fetch(self, digest: bytes) -> None:
+        function = await self._read(digest)
+        if function is not None:
+            self._keep(function)
+        for lane in self._waiting.get(digest, ()):
+            self._missing(lane)
+
+    def _keep(self, function: Function) -> None:
+        self._cache[function.digest] = function
+        self._size += len(function.code)
+        for lane in self._waiting.pop(function.digest, ()):
+            lane.function = function
+            self._ready(lane)
+        while self._size > CACHE_BYTES and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
+            self._size -= len(old.code)
+
+    def forget(self, lane: Lane) -> None:
+        """A lane is gone."""
+        waiting = self._waiting.get(lane.spec.function)
+        if waiting is not None:
+            waiting.discard(lane)
