@@ -6,13 +6,13 @@ import functools
 import hashlib
 import sys
 import types
-from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from gridloom.api.functions.v1 import session_pb2
 from gridloom.api.objects.v1 import objects_pb2
 from gridloom.calls.options import PYTHON_VERSION
+from gridloom.worker.named import named_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,15 +87,7 @@ class Importable:
         self._name = name
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
-        return imported_function, (self._module, self._name)
-
-
-def imported_function(module: str, name: str) -> Any:
-    """The plain function of this name."""
-    from gridloom.calls.function import Function
-
-    found = attrgetter(name)(import_module(module))
-    return found.function if isinstance(found, Function) else found
+        return named_function, (self._module, self._name)
 
 
 # What is sent once and called often. Other callables hold data: they travel as an argument.
