@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 
 import pytest
 from gridloom_services.common.auth import Principal
@@ -106,18 +106,18 @@ def test_a_token_written_by_hand_may_end_its_line(tmp_path):
 
 
 def test_many_that_begin_at_once_agree_on_the_secret(tmp_path):
-    with ThreadPoolExecutor(8) as threads:
-        # Threads share a pid, processes do not: each has a file of its own to begin with.
-        paths = [tmp_path / str(number) for number in range(8)]
-        found = list(threads.map(read_or_create_secret, paths))
-    assert len(set(found)) == 8
-    children = []
-    for _ in range(8):
-        if (pid := os.fork()) == 0:
-            read_or_create_secret(tmp_path / "shared")
-            os._exit(0)
-        children.append(pid)
-    for pid in children:
-        assert os.waitpid(pid, 0)[1] == 0
-    assert len(read_or_create_secret(tmp_path / "shared")) == 32
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    script = (
+        "import pathlib, sys; from gridloom_services.common.tokens import read_or_create_secret;"
+        " sys.stdin.read(); print(read_or_create_secret(pathlib.Path(sys.argv[1])).hex())"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "secret")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    for process in processes:
+        process.stdin.close()
+    found = {process.stdout.read().strip() for process in processes}
+    for process in processes:
+        process.stdout.close()
+        assert process.wait() == 0
+    assert found == {(tmp_path / "secret").read_bytes().hex()}
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
