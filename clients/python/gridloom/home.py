@@ -156,7 +156,9 @@ class EmbeddedPlatform:
                 "no platform is installed here: `pip install gridloom-platform`, or connect to one"
                 ' with gridloom.connect("ADDRESS") or `gridloom contexts set`'
             )
-        (self.home / "log").mkdir(parents=True, exist_ok=True)
+        self.home.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self.home, self.log_file.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         deadline = time.monotonic() + START_PATIENCE_S
         with self._sole_starter(deadline):
             return self.running() or self._ready(self._spawned(), deadline)

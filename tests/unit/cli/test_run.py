@@ -60,6 +60,17 @@ def test_what_the_command_could_not_say_itself_is_said_for_it(
     assert "was cancelled: by ada" in ended.err
 
 
+def test_a_command_that_does_not_exist_is_127_with_a_word_of_ours(
+    gridloom: CommandLine, platform: ScriptedPlatform
+):
+    missing = job("FAILED", exit_code=127, failure_class=CRASH, reason="command not found: x")
+    missing.ClearField("started_at")
+    play(platform, missing)
+    ended = gridloom("run", "x")
+    assert ended.code == 127
+    assert "command not found: x" in ended.err
+
+
 def test_an_array_ends_as_its_first_bad_element(gridloom: CommandLine, platform: ScriptedPlatform):
     whole = array({"SUCCEEDED": 1, "FAILED": 2}, "FAILED")
     play(platform, whole)

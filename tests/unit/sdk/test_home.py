@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -67,6 +68,9 @@ def test_a_platform_that_is_not_there_is_started(played: EmbeddedPlatform):
     assert endpoint.address == record.address
     assert endpoint.token == "t0ken"
     assert os.getpgid(record.pid) == record.pid
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (played.home, played.home / "log")] == [
+        0o700
+    ] * 2
     assert played.find(may_start=True) == endpoint
     assert starts(played) == 1
 

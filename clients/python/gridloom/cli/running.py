@@ -173,8 +173,9 @@ def _ended(here: Here, job: Job, output_dir: str) -> int:
 
 
 def _speaks_for_itself(job: JobInfo) -> bool:
-    """One command that ended by itself with a code: it has said why."""
-    return is_alone(job) and job.state is JobState.FAILED and bool(job.exit_code) and not job.signal
+    """One command that ran and ended by itself with a code: it has said why."""
+    has_spoken = job.started_at is not None and bool(job.exit_code) and not job.signal
+    return is_alone(job) and job.state is JobState.FAILED and has_spoken
 
 
 def _interrupted(job: Job) -> int:

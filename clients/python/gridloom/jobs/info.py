@@ -207,7 +207,7 @@ class NodeInfo:
 def read_job(job: job_pb2.Job) -> JobInfo:
     """The job in this message."""
     spec, state = job.spec, read_state(job.state)
-    is_over = state.is_final and job.HasField("started_at")
+    has_code = state.is_final and (job.HasField("started_at") or job.exit_code != 0)
     return JobInfo(
         id=job.id,
         name=spec.name,
@@ -228,7 +228,7 @@ def read_job(job: job_pb2.Job) -> JobInfo:
         started_at=moment_in(job, "started_at"),
         ended_at=moment_in(job, "ended_at"),
         failure_class=_read_failure(job.failure_class),
-        exit_code=job.exit_code if is_over else None,
+        exit_code=job.exit_code if has_code else None,
         signal=job.signal or None,
         cpu_seconds=job.cpu_seconds,
         peak_memory_bytes=job.peak_memory_bytes,

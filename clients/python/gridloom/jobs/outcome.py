@@ -83,9 +83,10 @@ def end_words(job: JobInfo) -> str:
         return f"over its time limit of {units.format_duration(job.time_limit_s)}"
     if job.signal:
         return f"killed by {signal_name(job.signal)}"
-    if job.failure_class not in {None, FailureClass.APPLICATION_ERROR}:
-        return job.reason or str(job.failure_class).lower().replace("_", " ")
-    return f"exit code {job.exit_code}" if job.exit_code is not None else job.reason
+    is_own_failure = job.failure_class in {None, FailureClass.APPLICATION_ERROR}
+    if is_own_failure and job.started_at is not None and job.exit_code is not None:
+        return f"exit code {job.exit_code}"
+    return job.reason or str(job.failure_class or "unknown").lower().replace("_", " ")
 
 
 def signal_name(number: int) -> str:
