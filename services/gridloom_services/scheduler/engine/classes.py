@@ -111,6 +111,7 @@ class ClassTable(Table):
         "single",
         "replicas",
         "selector",
+        "devices",
         "reach",
         "epoch",
     )
@@ -119,6 +120,7 @@ class ClassTable(Table):
     single: memoryview[int]
     replicas: memoryview[int]
     selector: memoryview[int]
+    devices: memoryview[int]
     reach: memoryview[int]
     epoch: memoryview[int]
 
@@ -132,18 +134,18 @@ class ClassTable(Table):
         self._rows: dict[Hashable, int] = {}
         self._keys: list[Hashable] = []
         self._selectors: dict[Selector, tuple[int, int]] = {}
+        self._selectors_by_number: dict[int, Selector] = {}
         self._next_selector = 1
 
     def acquire(self, requests: tuple[RoleRequest, ...], selector: Mapping[str, str]) -> int:
         """The row of the class of these roles; one more job refers to it."""
         labels = tuple(sorted(selector.items())) if selector else ()
-        key = (
-            tuple(
-                (r.name, r.replicas, r.min_replicas, tuple(sorted(r.resources.items())))
-                for r in requests
-            ),
-            labels,
-        )
+        # A list, not a generator: this is on the way of every submission.
+        asked = [
+            (r.name, r.replicas, r.min_replicas, tuple(sorted(r.resources.items())))
+            for r in requests
+        ]
+        key = (tuple(asked), labels)
         row = self._rows.get(key)
         if row is None:
             roles = tuple(role_of(request, self.resources) for request in requests)
@@ -181,6 +183,10 @@ class ClassTable(Table):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def selector_of(self, number: int) -> Selector:
+        """The selector of this number that some class has."""
+        return self._selectors_by_number[number]
+
     def _add(self, key: Hashable, shape: Shape) -> int:
         row = self.take()
         if row == len(self.shapes):
@@ -191,6 +197,7 @@ class ClassTable(Table):
         self._rows[key] = row
         self.selector[row] = self._acquire_selector(shape.selector)
         self.replicas[row] = shape.roles[0].gang
+        self.devices[row] = int(shape.devices)
         if len(shape.roles) == 1:
             self.single[row] = 1
             for number, amount in shape.roles[0].need:
@@ -204,6 +211,7 @@ class ClassTable(Table):
         if not references:
             number = self._next_selector
             self._next_selector += 1
+            self._selectors_by_number[number] = selector
         self._selectors[selector] = (number, references + 1)
         return number
 
@@ -212,6 +220,6 @@ class ClassTable(Table):
         if references > 1:
             self._selectors[selector] = (number, references - 1)
             return
-        del self._selectors[selector]
+        del self._selectors[selector], self._selectors_by_number[number]
         if selector:
             self.nodes.forget_mask(selector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gridloom_services.scheduler.engine.explain import Explainer
+from gridloom_services.scheduler.engine.misfit import misfit_of
 from gridloom_services.scheduler.engine.plan import Plan
 from gridloom_services.scheduler.engine.reach import Reaches
 from gridloom_services.scheduler.engine.state import State
@@ -63,7 +64,7 @@ class Engine:
         self, roles: tuple[RoleRequest, ...], selector: Mapping[str, str] | None = None
     ) -> Misfit | None:
         """None where the gang would fit onto the nodes that are here, were they empty."""
-        return self._reaches.misfit(roles, selector or {})
+        return misfit_of(roles, selector or {}, self._state.nodes)
 
     def knows(self, job: str) -> bool:
         """Whether any element of `job` waits or runs."""

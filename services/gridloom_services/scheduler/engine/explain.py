@@ -8,15 +8,15 @@ import numpy as np
 
 from gridloom_services.scheduler.engine.budget import Budget
 from gridloom_services.scheduler.engine.decisions import Explanation, Reason
-from gridloom_services.scheduler.engine.fit import place
 from gridloom_services.scheduler.engine.jobs import GROWTH, JOB
+from gridloom_services.scheduler.engine.misfit import shape_misfit
 from gridloom_services.scheduler.engine.reach import NEVER
 from gridloom_services.scheduler.engine.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from gridloom_services.scheduler.engine.columns import Ints, Mask, Need
+    from gridloom_services.scheduler.engine.columns import Mask, Need
     from gridloom_services.scheduler.engine.reach import Reaches
     from gridloom_services.scheduler.engine.state import State
 
@@ -40,15 +40,15 @@ class Explainer:
         if not jobs.pending[row]:
             return Explanation(Reason.NONE)
         reason, resource, asked, available = self._why(row, now)
-        ahead = self._ahead(row)
+        ahead, ahead_count = self._ahead(row)
         held = self._state.promises.get(row)
         return Explanation(
             reason=reason,
             resource=resource,
             asked=asked,
             available=available,
-            ahead=tuple(jobs.ids[other] for other in ahead[:_MOST_AHEAD].tolist()),
-            ahead_count=ahead.size,
+            ahead=tuple(jobs.ids[other] for other in ahead),
+            ahead_count=ahead_count,
             promised_start=None if held is None else held.start,
         )
 
@@ -79,7 +79,7 @@ class Explainer:
         if most and jobs.running[row] >= most:
             return Reason.ARRAY_LIMIT, "", most, jobs.running[row]
         if self._reaches.of(klass) == NEVER:
-            misfit = self._reaches.shape_misfit(state.shape(row))
+            misfit = shape_misfit(state.shape(row), state.nodes)
             if misfit is not None:
                 return Reason.NODES_TOO_SMALL, misfit.resource, misfit.asked, misfit.largest
         room = Room(state, self._reaches, now)
@@ -92,9 +92,8 @@ class Explainer:
 
     def _why_no_room(self, row: int, room: Room) -> Why:
         state = self._state
-        shape = state.shape(row)
         allowed = self._reaches.allowed(state.jobs.klass[row])
-        if place(room.profile.free, shape, allowed, room.profile.pack) is None:
+        if not room.fits_now(row):
             return (Reason.RESOURCES, *self._shortest(row, room, allowed))
         for other in self._promised_before(row):
             room.keep(other, state.promises[other])
@@ -111,28 +110,35 @@ class Explainer:
         """The resource that is scarcest beside what is asked: in all, else on the best node."""
         shape = self._state.shape(row)
         avail, _ = room.pledges.avail(self._state.jobs.end(row, room.now))
-        avail = np.maximum(avail[:, allowed], 0)
         names = self._state.resources.names
-        sums = _scarcest(shape.total, avail.sum(axis=1))
-        if sums is not None and sums[1] > sums[2]:
-            return names[sums[0]], sums[1], sums[2]
-        largest = avail.max(axis=1, initial=0)
+        have = {number: np.maximum(avail[number][allowed], 0) for number, _ in shape.total}
+        in_all = _scarcest(shape.total, {n: int(amounts.sum()) for n, amounts in have.items()})
+        if in_all is not None and in_all[1] > in_all[2]:
+            return names[in_all[0]], in_all[1], in_all[2]
+        largest = {number: int(amounts.max(initial=0)) for number, amounts in have.items()}
         short = [s for role in shape.roles if (s := _scarcest(role.need, largest)) is not None]
         worst = max(short, key=lambda s: s[1] / max(1, s[2]), default=None)
         if worst is not None and worst[1] > worst[2]:
             return names[worst[0]], worst[1], worst[2]
-        return ("", 0, 0) if sums is None else (names[sums[0]], sums[1], sums[2])
+        return ("", 0, 0) if in_all is None else (names[in_all[0]], in_all[1], in_all[2])
 
-    def _ahead(self, row: int) -> Ints:
-        """Waiting jobs of the same queue that come before this one, in order."""
+    def _ahead(self, row: int) -> tuple[list[int], int]:
+        """The first waiting jobs of the same queue that come before this one, and how many do."""
         jobs = self._state.jobs
-        order = jobs.order()
-        mine: Mask = jobs.array("queue")[order] == jobs.queue[row]
-        mine &= jobs.array("pending")[order] > 0
-        mine &= jobs.array("kind")[order] == JOB
-        order = order[mine]
-        before: int = np.flatnonzero(order == row)[0].item()
-        return order[:before]
+        before: Mask = jobs.array("queue") == jobs.queue[row]
+        before &= (jobs.array("pending") > 0) & (jobs.array("kind") == JOB)
+        priority, sequence = jobs.array("priority"), jobs.array("sequence")
+        before &= (priority > jobs.priority[row]) | (
+            (priority == jobs.priority[row]) & (sequence < jobs.sequence[row])
+        )
+        number = int(np.count_nonzero(before))
+        first: list[int] = []
+        order, start, size = jobs.order(), 0, _MOST_AHEAD
+        while len(first) < min(number, _MOST_AHEAD):
+            block = order[start : start + size]
+            first += block[before[block]].tolist()
+            start, size = start + size, size * 2
+        return first[:_MOST_AHEAD], number
 
     def _hopeless(self) -> Mask:
         """Classes that no set of usable nodes could hold."""
@@ -147,6 +153,6 @@ class Explainer:
         return hopeless
 
 
-def _scarcest(need: Need, available: Ints) -> tuple[int, int, int] | None:
-    amounts = [(number, asked, int(available[number])) for number, asked in need]
+def _scarcest(need: Need, available: dict[int, int]) -> tuple[int, int, int] | None:
+    amounts = [(number, asked, available[number]) for number, asked in need]
     return max(amounts, key=lambda a: a[1] / max(1, a[2]), default=None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from gridloom_services.scheduler.engine.columns import Ints, Mask, Resources, Table
+from gridloom_services.scheduler.engine.columns import Ints, Mask, Need, Resources, Table
 from gridloom_services.scheduler.engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -28,18 +28,54 @@ def is_device(resource: str) -> bool:
     return "/" in resource
 
 
+class Kinds:
+    """Numbers of distinct capacities, each for as long as some node has it."""
+
+    def __init__(self) -> None:
+        self.capacities: list[Need] = []
+        self._numbers: dict[Need, int] = {}
+        self._references: list[int] = []
+        self._spare: list[int] = []
+
+    def acquire(self, capacity: Need) -> int:
+        """The number of a capacity; one more node has it."""
+        number = self._numbers.get(capacity)
+        if number is None:
+            number = self._numbers[capacity] = self._add(capacity)
+        self._references[number] += 1
+        return number
+
+    def release(self, number: int) -> None:
+        """One node less has it."""
+        self._references[number] -= 1
+        if not self._references[number]:
+            del self._numbers[self.capacities[number]]
+            self._spare.append(number)
+
+    def _add(self, capacity: Need) -> int:
+        if self._spare:
+            number = self._spare.pop()
+            self.capacities[number] = capacity
+            return number
+        self.capacities.append(capacity)
+        self._references.append(0)
+        return len(self.capacities) - 1
+
+
 class NodeTable(Table):
     """One row a node. Rows of nodes that left stay while work or promises refer to them.
 
-    `epoch` changes with everything that decides which gangs could ever fit.
+    `epoch` changes with everything that decides which gangs could ever fit. Nodes of one `kind`
+    have the same capacity; `kinds` says which, by number.
     """
 
-    fields: ClassVar[tuple[str, ...]] = ("present", "schedulable", "devices", "references")
+    fields: ClassVar[tuple[str, ...]] = ("present", "schedulable", "devices", "references", "kind")
 
     present: memoryview[int]
     schedulable: memoryview[int]
     devices: memoryview[int]
     references: memoryview[int]
+    kind: memoryview[int]
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
@@ -49,6 +85,7 @@ class NodeTable(Table):
         self.names: list[str] = []
         self.labels: list[Mapping[str, str]] = []
         self.rows: dict[str, int] = {}
+        self.kinds = Kinds()
         self.epoch = 1
         self._masks: dict[Selector, Mask] = {}
         self._ranks: Ints | None = None
@@ -61,8 +98,8 @@ class NodeTable(Table):
         self.present[row] = 1
         self.schedulable[row] = int(event.schedulable)
         self.labels[row] = dict(event.labels)
-        self.devices[row] = int(any(is_device(self.resources.names[r]) for r, _ in need))
-        self._set_capacity(row, dict(need))
+        self.devices[row] = int(self.has_devices(need))
+        self._set_capacity(row, need)
         self.epoch += 1
         if was != (1, int(event.schedulable), event.labels):
             self._masks.clear()
@@ -73,10 +110,14 @@ class NodeTable(Table):
         if row is None or not self.present[row]:
             raise EngineError(f"node {name!r} is not here")
         self.present[row] = self.schedulable[row] = self.devices[row] = 0
-        self._set_capacity(row, {})
+        self._set_capacity(row, ())
         self.epoch += 1
         self._masks.clear()
         self._drop_if_unused(row)
+
+    def has_devices(self, capacity: Need) -> bool:
+        """Whether a node of this capacity has any device."""
+        return any(is_device(self.resources.names[number]) for number, _ in capacity)
 
     def row(self, name: str) -> int:
         """The row of a node; one without capacity is made for a name that is not known."""
@@ -90,6 +131,7 @@ class NodeTable(Table):
             self.names.append("")
             self.labels.append({})
         self.names[row], self.labels[row] = name, {}
+        self.kind[row] = self.kinds.acquire(())
         self.rows[name] = row
         self._ranks = None
         self._masks.clear()
@@ -139,7 +181,10 @@ class NodeTable(Table):
                 self._ranks[self.rows[name]] = rank
         return self._ranks
 
-    def _set_capacity(self, row: int, capacity: dict[int, int]) -> None:
+    def _set_capacity(self, row: int, need: Need) -> None:
+        before, capacity = self.kind[row], dict(need)
+        self.kind[row] = self.kinds.acquire(need)
+        self.kinds.release(before)
         for number, (have, free) in enumerate(
             zip(self.capacity.views, self.free.views, strict=True)
         ):
@@ -151,6 +196,7 @@ class NodeTable(Table):
         if self.present[row] or self.references[row]:
             return
         del self.rows[self.names[row]]
+        self.kinds.release(self.kind[row])
         self.names[row], self.labels[row] = "", {}
         self.give(row)
         self._ranks = None

@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gridloom_services.scheduler.engine.allocations import Pick
-    from gridloom_services.scheduler.engine.columns import Ints, Mask
+    from gridloom_services.scheduler.engine.columns import Ints
     from gridloom_services.scheduler.engine.jobs import Parent
     from gridloom_services.scheduler.engine.promises import Pledge
     from gridloom_services.scheduler.engine.reach import Reaches
     from gridloom_services.scheduler.engine.state import State
 
-_IDLE_VISITS = 32
-"""After so many visits that started nothing, what is left is filtered: a count, never a time."""
+# When to filter what is left of the walk: once the visits that started nothing have cost about as
+# much as filtering would. By counts, never by time, and no decision depends on it.
+_SKIPS_A_SCAN = 32
+_ROWS_A_SKIP = 64
+_LEAST_PATIENCE = 512
 
 
 class Plan:
@@ -48,6 +51,7 @@ class Plan:
         self._reaches = reaches
         self._reservations = reservations
         self._left = max_starts
+        reaches.learn()
         self._room = Room(state, reaches, now)
         self._walk = Walk(self._eligible(state.jobs.order()))
         self._levels = self._promised_levels()
@@ -57,19 +61,18 @@ class Plan:
         self._grown: dict[tuple[int, int, int], tuple[set[int], list[int]]] = {}
         self._promises: dict[int, Promise] = {}
         self._broken: list[int] = []
+        self._fails_stop = False
+        self._idle = 0
+        self._patience = _LEAST_PATIENCE
 
     def decide(self) -> Decisions:
         """Walk, and say what was decided."""
-        idle = 0
         while self._left > 0 and (row := self._walk.next()) is not None:
             self._enter_levels(self._state.jobs.priority[row])
-            before = self._left
             if self._left > 0:
                 self._visit(row)
-            idle += self._left == before
-            if idle >= _IDLE_VISITS:
-                idle = 0
-                self._walk.filter(self._hopeful)
+            if self._idle >= self._patience or self._has_all_promises():
+                self._filter()
         self._enter_levels(None)
         return Decisions(
             starts=tuple(self._starts.values()),
@@ -87,20 +90,24 @@ class Plan:
         fits &= (queues.array("closed") == 0)[jobs.array("queue")[rows]]
         most = jobs.array("max_parallel")[rows]
         fits &= (most == 0) | (jobs.array("running")[rows] < most)
+        fits &= ~self._reaches.known_never()[jobs.array("klass")[rows]]
         rows = rows[fits]
-        rows = rows[~self._reaches.known_never()[jobs.array("klass")[rows]]]
-        return rows[self._room.budget.affords(rows)]
+        return self._room.affordable(rows)
 
-    def _hopeful(self, rows: Ints) -> Mask:
-        jobs, failures = self._state.jobs, self._room.failures
-        classes = jobs.array("klass")[rows]
-        keep = self._room.budget.affords(rows)
-        if self._can_promise():
-            keep &= ~self._reaches.known_never()[classes]
-        else:
-            failures.add_too_large(self._room.profile.free, self._state.nodes.usable())
-            keep &= failures.ends[classes] > jobs.ends(rows, self._room.now)
-        return keep
+    def _has_all_promises(self) -> bool:
+        """Whether now is the first time that no further promise can be made."""
+        return not self._fails_stop and not self._can_promise()
+
+    def _filter(self) -> None:
+        self._walk.filter(self._room.affordable)
+        if self._has_all_promises():
+            self._fails_stop = True
+            self._room.focus(self._walk.rows)
+        if self._fails_stop:
+            # Until all promises are made, a row that fails may still be promised a start.
+            self._walk.filter(self._room.hopeful)
+        self._idle = 0
+        self._patience = _LEAST_PATIENCE + self._walk.rows.size // _ROWS_A_SKIP
 
     # Promises that were made before
 
@@ -149,7 +156,9 @@ class Plan:
     # Turns
 
     def _visit(self, row: int) -> None:
-        if self._state.jobs.kind[row] == GROWTH:
+        if self._fails_stop and self._room.fails(row):
+            self._idle += 1
+        elif self._state.jobs.kind[row] == GROWTH:
             self._visit_growth(row)
         elif self._room.pledges.of(row) is None:
             self._visit_job(row)
@@ -159,9 +168,11 @@ class Plan:
             if (row, element) in self._starts:
                 continue
             if self._left <= 0 or not self._may_start(row) or not self._room.allows(row):
+                self._idle += 1
                 return
             picks = self._room.find(row)
             if picks is None:
+                self._idle += _SKIPS_A_SCAN
                 self._ask_promise(row, element)
                 return
             self._start(row, element, picks, self._placement(row, picks))
@@ -172,8 +183,6 @@ class Plan:
         pledge = self._room.promise(row, element)
         if pledge is not None:
             self._promise(pledge, self._placement(row, pledge.picks))
-            if not self._can_promise():
-                self._walk.filter(self._hopeful)
 
     def _visit_growth(self, row: int) -> None:
         parent = self._state.jobs.parents[row]

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridloom_services.scheduler.engine.classes import role_of, shape_of
-from gridloom_services.scheduler.engine.decisions import Misfit
 from gridloom_services.scheduler.engine.fit import place, total_count
 from gridloom_services.scheduler.engine.profile import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gridloom_services.scheduler.engine.classes import ClassTable, Role, Shape
+    from gridloom_services.scheduler.engine.classes import ClassTable, Shape
     from gridloom_services.scheduler.engine.columns import Ints, Mask
-    from gridloom_services.scheduler.engine.events import RoleRequest
     from gridloom_services.scheduler.engine.nodes import NodeTable, Selector
 
 UNKNOWN, PLAIN, ALL, NEVER = range(4)
+
+_MOST_KINDS = 64
+"""Where nodes have more distinct capacities, classes are looked at one by one."""
 
 
 class Reaches:
@@ -43,101 +41,86 @@ class Reaches:
             classes.epoch[klass] = nodes.epoch
         return classes.reach[klass]
 
-    def allowed(self, klass: int) -> Mask:
-        """Nodes that this class may use now."""
-        return self._mask(self._classes.shape(klass).selector, self.of(klass))
+    def known(self) -> Ints:
+        """What is known of every class, `UNKNOWN` where nothing is."""
+        fresh = self._classes.array("epoch") == self._nodes.epoch
+        return np.where(fresh, self._classes.array("reach"), UNKNOWN)
 
     def known_never(self) -> Mask:
         """Classes that are known never to fit; others may turn out so."""
-        known = self._classes.array("epoch") == self._nodes.epoch
-        mask: Mask = known & (self._classes.array("reach") == NEVER)
+        mask: Mask = self.known() == NEVER
         return mask
 
-    def within(self, klass: int) -> Mask:
-        """Classes of which it is known that they may use no node that this one may not.
+    def allowed(self, klass: int) -> Mask:
+        """Nodes that this class may use now."""
+        return self.mask(self._classes.shape(klass).selector, self.of(klass))
 
-        Only where their selectors are equal.
-        """
-        if self.of(klass) != PLAIN:
-            return np.ones(self._classes.size, np.bool_)
-        known = self._classes.array("epoch") == self._nodes.epoch
-        mask: Mask = known & (self._classes.array("reach") == PLAIN)
-        return mask
-
-    def misfit(
-        self, requests: tuple[RoleRequest, ...], selector: Mapping[str, str]
-    ) -> Misfit | None:
-        """Why a gang fits no set of nodes that are here, usable or not; None if it does."""
-        resources = self._nodes.resources
-        for request in requests:
-            for name, amount in request.resources.items():
-                largest = self._largest(name)
-                if amount > largest:
-                    return Misfit(request.name, name, amount, largest)
-        roles = [role_of(request, resources) for request in requests]
-        return self.shape_misfit(shape_of(resources, roles, tuple(sorted(selector.items()))))
-
-    def shape_misfit(self, shape: Shape) -> Misfit | None:
-        """Why a shape fits no set of nodes that are here, usable or not; None if it does."""
-        here = self._nodes.labelled(shape.selector)
-        capacity = self._capacity()
-        if _fits(capacity, shape, here, packed(capacity, self._nodes)):
-            return None
-        for role in shape.roles:
-            misfit = self._role_misfit(role, capacity, here)
-            if misfit is not None:
-                return misfit
-        role = max(shape.roles, key=lambda role: role.gang)
-        return Misfit(role.name, "", role.gang, 0)
-
-    def _find(self, shape: Shape) -> int:
-        nodes = self._nodes
-        capacity = self._capacity()
-        pack = packed(capacity, nodes)
-        everywhere = self._mask(shape.selector, ALL)
-        if not _fits(capacity, shape, everywhere, pack):
-            return NEVER
-        if not self._spare_devices or shape.devices or not nodes.array("devices").any():
-            return ALL
-        plain = self._mask(shape.selector, PLAIN)
-        return PLAIN if _fits(capacity, shape, plain, pack) else ALL
-
-    def _mask(self, selector: Selector, reach: int) -> Mask:
+    def mask(self, selector: Selector, reach: int) -> Mask:
+        """Usable nodes with these labels; for `PLAIN`, those of them without devices."""
         mask = self._nodes.mask(selector)
         if reach == PLAIN:
             mask = mask & (self._nodes.array("devices") == 0)
         return mask
 
-    def _largest(self, resource: str) -> int:
-        # Asking must not make a resource known: names come from anyone.
-        if resource not in self._nodes.resources.names:
-            return 0
-        number = self._nodes.resources.number(resource)
-        return int(self._nodes.capacity.data[number].max())
+    def learn(self) -> None:
+        """Find out about all classes of one role at once: kinds of nodes are few."""
+        classes = self._classes
+        new = (classes.array("epoch") != self._nodes.epoch) & (classes.array("single") == 1)
+        rows = np.flatnonzero(new)
+        selectors = classes.array("selector")[rows]
+        for number in np.unique(selectors).tolist():
+            self._learn(rows[selectors == number], classes.selector_of(number))
 
-    def _capacity(self) -> Ints:
-        return self._nodes.capacity.data[:, : self._nodes.size].copy()
+    def _learn(self, rows: Ints, selector: Selector) -> None:
+        counts = np.bincount(self._nodes.array("kind")[self._nodes.mask(selector)])
+        kinds = np.flatnonzero(counts).tolist()
+        if len(kinds) > _MOST_KINDS:
+            return
+        classes = self._classes
+        wanted = classes.array("replicas")[rows]
+        everywhere, plain = np.zeros_like(wanted), np.zeros_like(wanted)
+        for kind in kinds:
+            holds = self._holds(kind, rows, wanted) * counts[kind]
+            everywhere += holds
+            if not self._has_devices(kind):
+                plain += holds
+        spares = (classes.array("devices")[rows] == 0) & self._spares()
+        reach = np.where(spares & (plain >= wanted), PLAIN, ALL)
+        classes.array("reach")[rows] = np.where(everywhere >= wanted, reach, NEVER)
+        classes.array("epoch")[rows] = self._nodes.epoch
 
-    def _role_misfit(self, role: Role, capacity: Ints, here: Mask) -> Misfit | None:
-        names = self._nodes.resources.names
-        if not here.any():
-            return Misfit(role.name, "", role.gang, 0)
-        for number, amount in role.need:
-            largest = int(capacity[number][here].max())
-            if largest < amount:
-                return Misfit(role.name, names[number], amount, largest)
-        holds = total_count(capacity, role.need, role.gang, here)
-        if holds >= role.gang:
-            return None
-        # The resource whose sum is scarcest beside what is asked; nodes hold whole replicas of it.
-        number, amount = max(
-            role.need, key=lambda need: need[1] / max(1, int(capacity[need[0]][here].sum()))
-        )
-        return Misfit(role.name, names[number], amount * role.gang, amount * holds)
+    def _holds(self, kind: int, rows: Ints, wanted: Ints) -> Ints:
+        """How many replicas, at most as many as wanted, an empty node of a kind holds."""
+        holds = wanted.copy()
+        capacity = dict(self._nodes.kinds.capacities[kind])
+        for number, column in enumerate(self._classes.need.data):
+            need = column[rows]
+            asks = need > 0
+            fits = capacity.get(number, 0) // np.maximum(need, 1)
+            np.minimum(holds, fits, out=holds, where=asks)
+        return holds
+
+    def _has_devices(self, kind: int) -> bool:
+        return self._nodes.has_devices(self._nodes.kinds.capacities[kind])
+
+    def _spares(self) -> bool:
+        return self._spare_devices and bool(self._nodes.array("devices").any())
+
+    def _find(self, shape: Shape) -> int:
+        nodes = self._nodes
+        capacity = nodes.capacity.data[:, : nodes.size].copy()
+        pack = packed(capacity, nodes)
+        if not fits_whole(capacity, shape, self.mask(shape.selector, ALL), pack):
+            return NEVER
+        if shape.devices or not self._spares():
+            return ALL
+        plain = self.mask(shape.selector, PLAIN)
+        return PLAIN if fits_whole(capacity, shape, plain, pack) else ALL
 
 
-def _fits(capacity: Ints, shape: Shape, allowed: Mask, pack: Ints) -> bool:
+def fits_whole(avail: Ints, shape: Shape, allowed: Mask, pack: Ints) -> bool:
+    """Whether a gang fits at all, wherever that may be."""
     if len(shape.roles) == 1:
         role = shape.roles[0]
-        return total_count(capacity, role.need, role.gang, allowed) >= role.gang
-    return place(capacity, shape, allowed, pack) is not None
+        return total_count(avail, role.need, role.gang, allowed) >= role.gang
+    return place(avail, shape, allowed, pack) is not None

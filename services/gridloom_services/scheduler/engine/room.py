@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from gridloom_services.scheduler.engine.allocations import spread_of
 from gridloom_services.scheduler.engine.budget import Budget
+from gridloom_services.scheduler.engine.columns import FAR
 from gridloom_services.scheduler.engine.earliest import Request, earliest
 from gridloom_services.scheduler.engine.failures import Failures
 from gridloom_services.scheduler.engine.fit import place, role_place
 from gridloom_services.scheduler.engine.profile import Profile
 from gridloom_services.scheduler.engine.promises import Pledge, Pledges
-from gridloom_services.scheduler.engine.reach import NEVER
+from gridloom_services.scheduler.engine.reach import NEVER, fits_whole
 
 if TYPE_CHECKING:
     from gridloom_services.scheduler.engine.allocations import Pick
+    from gridloom_services.scheduler.engine.columns import Ints
     from gridloom_services.scheduler.engine.reach import Reaches
     from gridloom_services.scheduler.engine.state import Held, State
 
@@ -77,10 +79,41 @@ class Room:
         self._stand(pledge)
         return pledge
 
+    def focus(self, rows: Ints) -> None:
+        """Only these waiting rows will have a turn; none that fails will be promised a start."""
+        jobs = self._state.jobs
+        self.failures.focus(jobs.array("klass")[rows], jobs.ends(rows, self.now))
+
+    def hopeful(self, rows: Ints) -> Ints:
+        """Those of these waiting rows for which it is not known that they cannot start now."""
+        jobs, failures = self._state.jobs, self.failures
+        failures.rule_out(self.profile.free, -FAR)
+        avail, since = self.pledges.avail(FAR)
+        if since > -FAR:
+            failures.rule_out(avail, since)
+        return rows[failures.ends[jobs.array("klass")[rows]] > jobs.ends(rows, self.now)]
+
+    def fails(self, row: int) -> bool:
+        """Whether it is known that a row cannot start now."""
+        jobs = self._state.jobs
+        return self.failures.stops(jobs.klass[row], jobs.end(row, self.now))
+
+    def affordable(self, rows: Ints) -> Ints:
+        """Those of these waiting rows that their quota lets start now, promises aside."""
+        return rows[self.budget.affords(rows)]
+
     def drop(self, pledge: Pledge) -> None:
         """A promise stands no longer."""
         self.pledges.remove(pledge)
         self.budget.release(self._state.jobs.queue[pledge.row], pledge)
+
+    def fits_now(self, row: int) -> bool:
+        """Whether a row's gang would fit if nothing were promised."""
+        klass = self._state.jobs.klass[row]
+        shape, allowed = self._state.classes.shape(klass), self._reaches.allowed(klass)
+        # The order of nodes costs more than the scan, and matters to several roles only.
+        pack = self.profile.pack if len(shape.roles) > 1 else self.profile.free[0]
+        return fits_whole(self.profile.free, shape, allowed, pack)
 
     def allows(self, row: int) -> bool:
         """Whether its quota lets a row start (a growth: one replica) now."""

@@ -108,17 +108,18 @@ class State:
             raise EngineError(f"job {event.job!r} is here already")
         _check_ranges(event)
         queue = queues.row(event.queue)
-        waiting = _waiting_runs(event)
+        plain = event.elements == 1 and event.waiting is None
+        waiting = None if plain else _waiting_runs(event)
         row = jobs.add(event.job, self.classes.acquire(event.roles, event.selector))
         jobs.queue[row] = queue
         jobs.priority[row] = event.priority + queues.priority[queue]
         jobs.sequence[row] = event.sequence
         jobs.limit[row] = event.time_limit_s
         jobs.max_parallel[row] = event.max_parallel
-        if event.elements > 1:
+        if waiting is not None and event.elements > 1:
             jobs.runs[row], jobs.sizes[row] = waiting, event.elements
-        jobs.pending[row] = len(waiting)
-        queues.queued[queue] += len(waiting)
+        jobs.pending[row] = 1 if waiting is None else len(waiting)
+        queues.queued[queue] += jobs.pending[row]
         queues.jobs[queue] += 1
 
     def _job_withdrawn(self, event: events.JobWithdrawn) -> None:
@@ -285,16 +286,19 @@ class State:
 
 
 def _check_ranges(event: events.JobSubmitted) -> None:
-    ranges = {
-        "priority": (event.priority, -MAX_PRIORITY, MAX_PRIORITY),
-        "sequence": (event.sequence, 0, MAX_SEQUENCE),
-        "time_limit_s": (event.time_limit_s, 1, MAX_TIME_LIMIT_S),
-        "elements": (event.elements, 1, MAX_ELEMENTS),
-        "max_parallel": (event.max_parallel, 0, MAX_ELEMENTS),
-    }
-    for name, (given, low, high) in ranges.items():
-        if not low <= given <= high:
-            raise EngineError(f"job {event.job!r}: {name} {given}; allowed: {low} to {high}")
+    if (
+        -MAX_PRIORITY <= event.priority <= MAX_PRIORITY
+        and 0 <= event.sequence <= MAX_SEQUENCE
+        and 1 <= event.time_limit_s <= MAX_TIME_LIMIT_S
+        and 1 <= event.elements <= MAX_ELEMENTS
+        and 0 <= event.max_parallel <= MAX_ELEMENTS
+    ):
+        return
+    raise EngineError(
+        f"job {event.job!r}: allowed are a priority of at most {MAX_PRIORITY} either way, a"
+        f" sequence of 0 to {MAX_SEQUENCE}, a time limit of 1 to {MAX_TIME_LIMIT_S} s, 1 to"
+        f" {MAX_ELEMENTS} elements and at most so many at once"
+    )
 
 
 def _waiting_runs(event: events.JobSubmitted) -> Runs:

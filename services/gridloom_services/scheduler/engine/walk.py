@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gridloom_services.scheduler.engine.columns import Ints, Mask
+    from gridloom_services.scheduler.engine.columns import Ints
 
 _BLOCK = 256
 
@@ -34,13 +34,13 @@ class Walk:
             self._block = block[::-1].tolist()
         return self._block.pop()
 
-    def left(self) -> int:
-        """How many rows are still to come."""
-        return self._rows.size - self._next + len(self._block)
+    @property
+    def rows(self) -> Ints:
+        """The rows still to come."""
+        return self._rows[self._next - len(self._block) :]
 
-    def filter(self, keep: Callable[[Ints], Mask]) -> None:
-        """Keep only rows still to come for which `keep` is true."""
-        rows = self._rows[self._next - len(self._block) :]
-        self._rows = rows[keep(rows)]
+    def filter(self, hopeful: Callable[[Ints], Ints]) -> None:
+        """Keep only those rows still to come that `hopeful` returns, in the same order."""
+        self._rows = hopeful(self.rows)
         self._next = 0
         self._block = []
