@@ -134,7 +134,21 @@ class PayloadCodec:
 
         Raises `UnpicklableError` that names the part ("args[0].lock") and `PayloadTooLargeError`.
         """
+        small = self._small((args, kwargs))
+        if small is not None:
+            return small
         return self._encode((args, kwargs), "the arguments", lambda: _argument_roots(args, kwargs))
+
+    def _small(self, value: Any) -> Encoded | None:
+        """The envelope of most values: plain, small, without anything that waits; else None."""
+        buffers = _Buffers()
+        try:
+            body = pickle.dumps(value, PROTOCOL, buffer_callback=buffers.take)
+        except Exception:  # noqa: BLE001  # the long way finds out what is wrong
+            return None
+        if buffers or _seen.pending or _MAIN in body or len(body) >= self.inline_limit_bytes:
+            return None
+        return Encoded(INLINE + body)
 
     def encode_chunk(self, items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Encoded:
         """The envelope of a chunk: a pair `(args, kwargs)` an item."""

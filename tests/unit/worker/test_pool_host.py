@@ -82,6 +82,19 @@ def test_a_segfault_says_its_signal(service, one):
     assert died.busy
 
 
+def test_a_crash_says_where_it_was(service, one):
+    def crash_here():
+        import ctypes
+
+        ctypes.string_at(0)
+
+    worker, host, _ = one
+    run_and_die(service, worker, host, crash_here, capture_output=True)
+    printed = b"".join(output.data for output in host.seen("output"))
+    assert b"Segmentation fault" in printed
+    assert b"crash_here" in printed
+
+
 def test_the_item_of_a_chunk_that_killed_its_worker_is_named(service, one):
     worker, host, _ = one
     batch = service.batch(

@@ -80,6 +80,15 @@ def test_calls_share_a_process_and_not_a_thread(service, worker):
     assert len({thread for _, thread in found.values()}) == SLOTS
 
 
+def test_the_time_of_calls_beside_each_other_is_added_up(service, worker):
+    batch = service.batch(service.calls(nap, *[(0.2,)] * SLOTS))
+    worker.send(batch=batch)
+    spent_us = 0
+    while not (results := worker.take("results")).last:
+        spent_us += results.elapsed_us
+    assert spent_us + results.elapsed_us >= SLOTS * 200_000
+
+
 def test_a_quick_answer_does_not_wait_for_a_slow_one(service, worker):
     batch = service.batch(service.calls(nap, (0.5,), (0,)))
     worker.send(batch=batch)

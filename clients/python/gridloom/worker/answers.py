@@ -25,8 +25,18 @@ FLUSH_NS = 2_000_000
 class Answers:
     """Results of one batch. What was added is sent once, in the order of adding."""
 
-    def __init__(self, send: Callable[[WorkerFrame], None], epoch: int, batch: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[WorkerFrame], None],
+        epoch: int,
+        batch: int,
+        *,
+        sums_up: bool = False,
+    ) -> None:
+        """`sums_up`: calls run beside each other; what each took is added to `spent_ns`."""
         self._send = send
+        self._sums_up = sums_up
+        self.spent_ns = 0
         self._epoch = epoch
         self._batch = batch
         self._runs: list[worker_pb2.UnitResults] = []
@@ -79,8 +89,8 @@ class Answers:
         """Send what there is; with `last` also where there is nothing."""
         self._close_run()
         now = now_ns()
-        elapsed_us = (now - self.flushed_at_ns) // 1000
-        self.flushed_at_ns = now
+        elapsed_ns = self.spent_ns if self._sums_up else now - self.flushed_at_ns
+        self.flushed_at_ns, self.spent_ns = now, 0
         if not (self._runs or last):
             return
         results = worker_pb2.Results(
@@ -88,7 +98,7 @@ class Answers:
             batch=self._batch,
             runs=self._runs,
             last=last,
-            elapsed_us=elapsed_us,
+            elapsed_us=elapsed_ns // 1000,
         )
         self._runs = []
         self._send(worker_pb2.WorkerFrame(results=results))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from gridloom.api.functions.v1 import worker_pb2
 from gridloom.worker import context
 from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK, TIMEOUT, Answers
 from gridloom.worker.chunk import ChunkRun
-from gridloom.worker.failures import call_error, own_error
+from gridloom.worker.failures import call_error, not_begun, stopped, too_late
 from gridloom.worker.plan import CallScope, RunPlan
 from gridloom.worker.progress import (
     BATCH,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from gridloom.worker.bench import Bench
     from gridloom.worker.frames import WorkerFrame
     from gridloom.worker.output import Capture
-
-NOT_BEGUN = own_error("CancelledError", "it was cancelled before it began").SerializeToString()
 
 
 class BatchRun:
@@ -105,7 +104,7 @@ class BatchRun:
 
     def _run_call(self, plan: RunPlan, unit: int, position: int) -> None:
         if unit in self._cancelled:
-            self.answers.add(unit, CANCELLED, NOT_BEGUN)
+            self.answers.add(unit, CANCELLED, not_begun().SerializeToString())
             return
         attention, codec = self._attention, self._bench.codec
         place = self._slot[PLACE] = encode_place(unit)
@@ -161,10 +160,8 @@ class BatchRun:
             assert error is not None
             return ERROR, call_error(error)
         if self._attention.by_timeout:
-            limit_s = plan.timeout_ns / 1e9
-            message = f"{plan.name} ran longer than its time-out of {limit_s:g} s"
-            return TIMEOUT, own_error("TimeLimitError", message, raised=error, limit_s=limit_s)
-        return CANCELLED, own_error("CancelledError", "it was cancelled while it ran", raised=error)
+            return TIMEOUT, too_late(plan.name, plan.timeout_ns, error)
+        return CANCELLED, stopped(error)
 
     def cancelled_items(self, unit: int) -> list[range]:
         """Items of a chunk that are not to be begun."""
@@ -217,6 +214,8 @@ class BatchRun:
         While it waits, this worker keeps nothing that it has not begun: the result that is waited
         for may be among that.
         """
+        if threading.get_ident() != threading.main_thread().ident:
+            return  # a thread of the user's own: the call itself goes on beside it
         with self._attention.held_off():
             self._blocked += 1 if blocked else -1
             if self._blocked != (1 if blocked else 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -121,6 +122,9 @@ def _become_worker(parent: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What crashes says where, in its call's output or in the job's log.
+    with contextlib.suppress(OSError, ValueError):
+        faulthandler.enable(STDERR)
 
 
 def _complain(descriptor: int, error: BaseException) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.payload import Encoded
 from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK
-from gridloom.worker.failures import call_error, own_error
+from gridloom.worker.failures import call_error, not_begun
 from gridloom.worker.progress import (
     CAPTURING,
     DEADLINE,
@@ -33,8 +33,6 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 # A stride is about this long: between strides the worker looks at the clock.
 _STRIDE_NS = 1_000_000
 _LONGEST_STRIDE = 4096
-
-_NOT_BEGUN = own_error("CancelledError", "it was cancelled before it began").SerializeToString()
 
 
 class ChunkRun:
@@ -103,7 +101,8 @@ class ChunkRun:
 
     def _skip(self, item: int) -> None:
         self.pack()
-        self._batch.answers.add_items(self._unit, (item, 1), CANCELLED, _NOT_BEGUN)
+        failure = not_begun().SerializeToString()
+        self._batch.answers.add_items(self._unit, (item, 1), CANCELLED, failure)
         self._first = item + 1
 
     def _run_stride(

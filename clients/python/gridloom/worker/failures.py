@@ -46,6 +46,23 @@ def own_error(
     )
 
 
+def not_begun() -> call_pb2.CallError:
+    """What becomes of a call that is cancelled in time."""
+    return own_error("CancelledError", "it was cancelled before it began")
+
+
+def stopped(raised: BaseException | None = None) -> call_pb2.CallError:
+    """What becomes of a call that is cancelled while it runs; `raised` says where it was."""
+    return own_error("CancelledError", "it was cancelled while it ran", raised=raised)
+
+
+def too_late(name: str, timeout_ns: int, raised: BaseException | None = None) -> call_pb2.CallError:
+    """What becomes of a call of the function `name` that runs longer than it may."""
+    limit_s = timeout_ns / 1e9
+    message = f"{name} ran longer than its time-out of {limit_s:g} s"
+    return own_error("TimeLimitError", message, raised=raised, limit_s=limit_s)
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)

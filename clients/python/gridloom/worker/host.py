@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -92,6 +93,7 @@ class PoolHost:
         processes.become_subreaper()
         processes.name_process("gl-pool-host")
         signal.signal(KNOCK, signal.SIG_IGN)
+        _allow_many_descriptors()
         self._wakeup.add(self._bell)
         self._replicas.ask_for_notice()
         gc.freeze()
@@ -265,6 +267,12 @@ def _end_orphans(living: set[int]) -> None:
     orphans = set(processes.children(os.getpid())) - living
     for orphan in orphans:
         processes.send([orphan, *processes.descendants(orphan)], signal.SIGKILL)
+
+
+def _allow_many_descriptors() -> None:
+    """The host holds four for each worker."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _memory_limit(settings: HostSettings) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gridloom.payload import Encoded
 from gridloom.worker import context
 from gridloom.worker.answers import CANCELLED, ERROR, OK, TIMEOUT
-from gridloom.worker.failures import call_error, own_error
+from gridloom.worker.failures import call_error, stopped, too_late
 from gridloom.worker.progress import BATCH, BLOCKED, DEADLINE, PLACE, encode_place, now_ns
 from gridloom.worker.routed import OutputReader, capture_into
 
@@ -92,6 +92,7 @@ class Job:
         self.lock = threading.Lock()
         self.finished = False
         self.abandoned = False
+        self.begun_ns = now_ns()
         self.deadline_ns = 0
         # The thread's number or the task that runs it.
         self.runner: Any = None
@@ -130,14 +131,12 @@ class Job:
     def timed_out(self) -> Outcome:
         """The outcome of an item whose time is up."""
         plan = self.unit.plan
-        limit_s = plan.timeout_ns / 1e9
-        message = f"{plan.name} ran longer than its time-out of {limit_s:g} s"
-        return failed(TIMEOUT, own_error("TimeLimitError", message, limit_s=limit_s))
+        return failed(TIMEOUT, too_late(plan.name, plan.timeout_ns))
 
     @staticmethod
     def cancelled() -> Outcome:
         """The outcome of an item that was cancelled while it ran."""
-        return failed(CANCELLED, own_error("CancelledError", "it was cancelled while it ran"))
+        return failed(CANCELLED, stopped())
 
     def clear(self) -> None:
         """The item is answered: its slot is free."""

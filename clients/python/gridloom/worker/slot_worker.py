@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gridloom.api.functions.v1 import worker_pb2
 from gridloom.worker.answers import CANCELLED, Answers
-from gridloom.worker.failures import CallInterrupt, own_error
+from gridloom.worker.failures import CallInterrupt, not_begun
 from gridloom.worker.job import Hooks, Job, Outcome, Unit, failed
 from gridloom.worker.lasting_link import LastingLink
 from gridloom.worker.plan import RunPlan
@@ -132,7 +132,7 @@ class SlotWorker:
             self._tools.functions.add(definition)
         self._seat.wake_host_by(now_ns() + _TICK_NS)
         units = _units(batch.number, [RunPlan(run, self._tools) for run in batch.runs])
-        answers = Answers(self._send, batch.epoch, batch.number)
+        answers = Answers(self._send, batch.epoch, batch.number, sums_up=True)
         lease = _Lease(answers, sum(len(unit.unanswered) for unit in units))
         self._leases[batch.number] = lease
         self._waiting.extend(units)
@@ -149,7 +149,7 @@ class SlotWorker:
         for unit in [each for each in self._waiting if _is_meant(each, request)]:
             for item in sorted(unit.unanswered):
                 if (unit, item) not in running and any(item in each for each in ranges):
-                    self._answer(unit, item, _not_begun())
+                    self._answer(unit, item, failed(CANCELLED, not_begun()))
 
     # ---- items
 
@@ -168,6 +168,9 @@ class SlotWorker:
     def _finished(self, job: Job, outcome: Outcome) -> None:
         """A job has come to its outcome, by itself or because it was abandoned."""
         self._jobs.discard(job)
+        lease = self._leases.get(job.unit.batch)
+        if lease is not None:
+            lease.answers.spent_ns += now_ns() - job.begun_ns
         job.clear()
         self._free.append(job.slot)
         self._answer(job.unit, job.item, outcome)
@@ -227,7 +230,3 @@ def _units(batch: int, plans: list[RunPlan]) -> list[Unit]:
 
 def _is_meant(unit: Unit, request: worker_pb2.UnitCancel) -> bool:
     return (unit.batch, unit.number) == (request.batch, request.unit)
-
-
-def _not_begun() -> Outcome:
-    return failed(CANCELLED, own_error("CancelledError", "it was cancelled before it began"))

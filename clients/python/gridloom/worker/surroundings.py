@@ -36,12 +36,19 @@ class Surroundings:
         if sys.getrecursionlimit() != self._recursion_limit:
             sys.setrecursionlimit(self._recursion_limit)
         if self._raw_environ != self._raw_environ_was:
-            os.environ.clear()
-            os.environ.update(self._environ)
+            self._restore_environment()
         self._restore_folder()
         for number, handler in self._handlers:
             if getsignal(number) is not handler:
                 signal.signal(number, handler)
+
+    def _restore_environment(self) -> None:
+        """Only what differs: other threads of the process may be reading the rest."""
+        for name in set(os.environ) - set(self._environ):
+            del os.environ[name]
+        for name, value in self._environ.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
 
     def stop_timers(self) -> None:
         """End an alarm that a call has left behind."""
