@@ -83,7 +83,7 @@ class Pools:
     def load(self, rows: Iterable[tuple[PoolRow, PoolSpec]]) -> None:
         """Take over what the store knows, before `run`."""
         for row, spec in rows:
-            self._index.add(Pool(row, spec))
+            self._index.add(Pool(row, checked(spec)))
 
     def shared(self, spec: PoolSpec, owner: str) -> tuple[Pool, bool]:
         """The automatic pool of this specification, and whether it is new: then store its row.

@@ -153,7 +153,7 @@ async def test_a_crash_before_the_schedulers_answer_leads_to_the_same_job():
     await before.end()
     row = pool.begins_job()
     job_id = await before.jobs.submit(PoolJob(pool.id, pool.request_id, pool.spec, 1))
-    after = World({pool.id: row}, before.jobs)
+    after = World({pool.id: row}, before.jobs)  # its slots are the default, as stored
     after.floor.loads[pool.id] = PoolLoad(waiting=1)
     await after.settle()
     try:

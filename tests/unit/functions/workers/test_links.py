@@ -7,6 +7,7 @@ import struct
 
 import grpc
 import pytest
+import uvloop
 from gridloom.api.functions.v1 import functions_pb2, functions_pb2_grpc, worker_pb2
 from gridloom.version import PROTOCOL
 from gridloom_services.common.auth import Principal
@@ -277,3 +278,20 @@ async def test_garbage_ends_a_connection_and_harms_nobody_else(reception, crew, 
     for peer in (bad, huge, good):
         await peer.close()
     await server.stop()
+
+
+def test_the_socket_serves_on_the_loop_of_production(tmp_path):
+    async def meet():
+        crew = Crew()
+        server = SocketServer(
+            Reception(crew, verify, lambda: worker_pb2.WorkerWelcome(epoch=7)), tmp_path / "run"
+        )
+        await server.start()
+        peer = SocketPeer(*await asyncio.open_unix_connection(str(server.path)))
+        peer.send(hello())
+        welcome = await peer.receive()
+        await peer.close()
+        await server.stop()
+        return welcome
+
+    assert uvloop.run(meet()).welcome.epoch == 7
