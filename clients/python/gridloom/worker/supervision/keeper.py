@@ -42,7 +42,8 @@ class Keeper:
 
     def run(self) -> None:
         """Serve until the runtime has gone and all supervisors have ended."""
-        self._door.send(READY)
+        with contextlib.suppress(BrokenPipeError):  # the runtime died meanwhile
+            self._door.send(READY)
         until = None
         while self._open or self._supervisors or until:
             _, ready = self._wakeup.wait(until)
