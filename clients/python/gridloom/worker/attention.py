@@ -124,13 +124,15 @@ class Attention:
             raise CallTimeoutError("the call has run longer than its time-out")
 
 
-def notify_on_arrival(descriptor: int, *, enabled: bool) -> None:
-    """Have the kernel send SIGIO when something arrives at a socket, or no more."""
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    wanted = flags | os.O_ASYNC if enabled else flags & ~os.O_ASYNC
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, wanted)
+class ArrivalSignal:
+    """SIGIO to this process when something arrives at a socket, while it is switched on."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        self._off = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
+        self._on = self._off | os.O_ASYNC
 
-def own_socket(descriptor: int) -> None:
-    """SIGIO for this socket comes to this process."""
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    def switch(self, *, on: bool) -> None:
+        """Say whether it is wanted."""
+        fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._on if on else self._off)

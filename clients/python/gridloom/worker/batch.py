@@ -60,11 +60,16 @@ class BatchRun:
         self._blocked = 0
         self.answers = Answers(send, batch.epoch, batch.number)
 
+    @property
+    def has_more_than_a_call(self) -> bool:
+        """There is something that may be finished, or left out, while another part runs."""
+        return self._size > 1 or bool(self._plans[0].ranges)
+
     def run(self) -> None:
         """Run everything. What a call does to its own worker is between it and the host."""
         self._attention.begin_batch()
         self._slot[BATCH] = self.number
-        self._bench.header[HOARDING] = self._size > 1 or bool(self._plans[0].ranges)
+        self._bench.header[HOARDING] = self.has_more_than_a_call
         first = 0
         for plan in self._plans:
             context.enter(CallScope(self, plan, first))

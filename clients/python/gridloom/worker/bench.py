@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from gridloom.worker.attention import KNOCK, Attention
@@ -56,4 +57,5 @@ class Bench(Tools):
         """Leave nothing in a buffer, and no alarm running, for as long as there is no work."""
         if self.surroundings is not None:
             self.surroundings.stop_timers()
-        flush_python_streams()
+        if sys.stdout is not None:
+            sys.stdout.flush()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from gridloom.worker.answers import Answers
-from gridloom.worker.attention import RetiredError, notify_on_arrival, own_socket
+from gridloom.worker.attention import ArrivalSignal, RetiredError
 from gridloom.worker.batch import BatchRun
 from gridloom.worker.bench import Bench
 from gridloom.worker.frames import LinkLostError
 from gridloom.worker.progress import READY, RETIRE, now_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gridloom.api.functions.v1.worker_pb2 import Batch
     from gridloom.worker.frames import Link, ServiceFrame, WorkerFrame
@@ -36,6 +35,7 @@ class ProcessWorker:
         self._bench = Bench(seat, self._attend)
         self._bench.fork_watch.leave_in_child(self._leave_link)
         self._link: Link | None = None
+        self._arrivals: ArrivalSignal | None = None
         self._draining = False
         self._frames: deque[ServiceFrame] = deque()
         self._batch: BatchRun | None = None
@@ -78,7 +78,7 @@ class ProcessWorker:
         if self._link is not None:
             self._link.close()
         self._link, self._bench.link_lost = link, False
-        own_socket(link.fileno())
+        self._arrivals = ArrivalSignal(link.fileno())
         link.send(self._seat.hello())
         self._bench.header[READY] = 1
         welcome = self._awaited(link).welcome
@@ -138,24 +138,16 @@ class ProcessWorker:
         self._seat.wake_host_by(now_ns() + _TICK_NS)
         self._batch = BatchRun(self._bench, frame.batch, self._send, self._give_back_waiting)
         self._cancel_early(self._batch)
+        assert self._arrivals is not None
+        self._arrivals.switch(on=True)
+        # A cancel may have come a moment before that; for a call that begins now it comes too late.
+        self._bench.attention.wanted = self._batch.has_more_than_a_call
         try:
-            with self._heard():
-                self._batch.run()
+            self._batch.run()
         finally:
             self._batch = None
+            self._arrivals.switch(on=False)
         self._bench.after_batch()
-
-    @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
-        """Let the service reach into user code. What has come before that is looked at first."""
-        assert self._link is not None
-        link = self._link
-        notify_on_arrival(link.fileno(), enabled=True)
-        self._bench.attention.wanted = True
-        try:
-            yield
-        finally:
-            notify_on_arrival(link.fileno(), enabled=False)
 
     def _keep_functions(self, batch: Batch) -> None:
         for definition in batch.functions:
