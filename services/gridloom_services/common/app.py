@@ -49,7 +49,7 @@ class PlatformContext:
 
     # The platform's folder. A service works in `home / NAME`, see `folder`.
     home: Path
-    # "HOST:PORT" where clients, gangs and other services reach this process.
+    # "HOST:PORT" where clients and gangs reach the platform.
     address: str
     # Opens channels to services, this process's own included; each with a token of this service.
     channels: Channels

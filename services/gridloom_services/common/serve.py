@@ -104,7 +104,7 @@ class Platform:
         self._cleanup.push_async_callback(channels.close)
         context = PlatformContext(
             home=self.home,
-            address=self.address,
+            address=self._settings.public_address or self.address,
             channels=channels,
             gang_tokens=gang_tokens,
             stop=self._stop,

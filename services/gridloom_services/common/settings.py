@@ -48,6 +48,8 @@ class ServerSettings:
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = bounded(0, least=0, most=65535)
+    # "HOST:PORT" where clients and the processes of jobs find the platform; empty: host and port.
+    public_address: str = ""
     # None: no metrics; 0: any free port.
     metrics_port: int | None = bounded(None, least=0, most=65535)
     log_level: str = bounded("info", choices=("debug", "info", "warning", "error"))

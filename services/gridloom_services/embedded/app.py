@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import os
 import sys
 from logging.handlers import RotatingFileHandler
@@ -51,8 +50,7 @@ def run(asked: Mapping[str, Any]) -> int:
 
 def service_parts(environment: Mapping[str, str], asked: Mapping[str, Any]) -> list[Part]:
     """Every service with its settings, in the order of starting."""
-    there = [n for n in SERVICES if importlib.util.find_spec(f"gridloom_services.{n}.app")]
-    return [_part(name, environment, _overrides(name, asked)) for name in there]
+    return [_part(name, environment, _overrides(name, asked)) for name in SERVICES]
 
 
 async def serve(server: ServerSettings, own: EmbeddedSettings, parts: Sequence[Part]) -> None:
