@@ -98,6 +98,9 @@ class Client(JobVerbs):
     @property
     def calls(self) -> Calls:
         """The side that calls Python functions; its session opens at the first call."""
+        known = self._calls
+        if known is not None:
+            return known
         with self._lock:
             if self._calls is None:
                 from gridloom.calls.client import Calls

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
 from gridloom.calls.definition import apply, function_name, importable, is_code
 from gridloom.calls.options import CallOptions, checked_options
+from gridloom.calls.sending import send_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +96,11 @@ class Function(Generic[P, R]):
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[R]:
         """Call it on the platform. Waits only where the platform is far behind."""
-        return self.calls.send(self, (*self._bound, *args), kwargs)
+        calls = self.calls
+        route = self._route
+        if route is None or route.calls is not calls or not route.session.usable:
+            route = self.route(calls)
+        return send_call(route, (*self._bound, *args) if self._bound else args, kwargs)
 
     def map(self, *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> MapResults[R]:
         """Call it for each item (of several iterables in step); an iterator over the results."""
@@ -118,9 +125,10 @@ class Function(Generic[P, R]):
         pool = self._options.get("pool")
         if pool is not None and not isinstance(pool, str):
             return pool.calls
-        from gridloom.client import current_client
-
-        return current_client().calls
+        # Loading it loads gRPC, which a worker that only runs the function does not need.
+        client = sys.modules.get("gridloom.client") or import_module("gridloom.client")
+        calls: Calls = client.current_client().calls
+        return calls
 
     # ---- as a part of a workflow
 

@@ -48,7 +48,7 @@ class Inbox:
         if response.acknowledged:
             self._outbox.acknowledge(response.acknowledged)
         if response.window_calls:
-            self._outbox.window_calls = response.window_calls
+            self._outbox.set_window(calls=response.window_calls)
         if response.result_number:
             self._confirm(response.result_number)
 

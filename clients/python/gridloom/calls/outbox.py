@@ -113,8 +113,9 @@ class Outbox:
         self._session = session
         self.pending: dict[int, Sink] = {}
         self.spoken = Spoken()
-        self.window_calls = WINDOW_CALLS
-        self.window_bytes = WINDOW_BYTES
+        self._window_calls = WINDOW_CALLS
+        self._window_bytes = WINDOW_BYTES
+        self._limit = WINDOW_CALLS  # the number of the last call that may be put now
         self._queue: queue.SimpleQueue[_Item | Control] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
@@ -155,7 +156,7 @@ class Outbox:
         may be gone from the platform, and must be sent along.
         """
         with self._lock:
-            if self._is_full() or self._error is not None:
+            if self._last >= self._limit or self._unacknowledged_bytes > self._window_bytes:
                 self._wait_for_room()
             if extras is not None and any(one.is_over for one in extras.dependencies):
                 return False
@@ -183,10 +184,16 @@ class Outbox:
             return False
 
     def _is_full(self) -> bool:
-        return (
-            self._last - self._acknowledged >= self.window_calls
-            or self._unacknowledged_bytes > self.window_bytes
-        )
+        return self._last >= self._limit or self._unacknowledged_bytes > self._window_bytes
+
+    def set_window(self, *, calls: int = 0, size_bytes: int = 0) -> None:
+        """How much may be put that is not acknowledged; 0: as it was."""
+        with self._lock:
+            self._window_calls = calls or self._window_calls
+            self._window_bytes = size_bytes or self._window_bytes
+            if self._error is None:
+                self._limit = self._acknowledged + self._window_calls
+        self._tell_of_room()
 
     def _wait_for_room(self) -> None:
         if threading.get_ident() not in self.makers_of_room:
@@ -198,6 +205,7 @@ class Outbox:
         """Refuse every later call with `error`."""
         with self._lock:
             self._error = error
+            self._limit = -1
         self._tell_of_room()
 
     def _tell_of_room(self) -> None:
@@ -224,6 +232,8 @@ class Outbox:
             freed += self._sent.popleft().size_bytes
         with self._lock:
             self._acknowledged = max(self._acknowledged, number)
+            if self._error is None:
+                self._limit = self._acknowledged + self._window_calls
             self._unacknowledged_bytes -= freed
         self._forget(number)
         self._tell_of_room()

@@ -30,6 +30,11 @@ class Route:
     tracker: Tracker | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Nobody listens to what its calls print."""
+        return self.listener is None
+
+    @property
     def item_s(self) -> float | None:
         """What an item of the function took in earlier maps."""
         return self.session.item_times.get(self.digest)

@@ -21,8 +21,8 @@ def send_call(route: Route, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     session = route.session
     encoded = session.codec.encode_arguments(args, kwargs)
     future: CallFuture[Any] = CallFuture(session, route.label)
-    if not encoded.dependencies and not encoded.objects:
-        session.put(route.spec, encoded.data, future, None, route.listener)
+    if route.is_plain and not encoded.dependencies and not encoded.objects:
+        session.outbox.put(route.spec, encoded.data, future)
     else:
         put_encoded(route, future, encoded, lambda: session.codec.encode_arguments(args, kwargs))
     if route.tracker is not None:

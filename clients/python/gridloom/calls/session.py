@@ -66,7 +66,8 @@ class Session:
         self.codec = PayloadCodec(self.objects)
         self._functions: dict[int, tuple[Callable[..., Any], bytes]] = {}
         self.outbox = Outbox(self.name)
-        self.error: BaseException | None = None
+        self.usable = True
+        """Whether new calls may be sent on it: no fork, no close and no failure came between."""
         # What the service has measured of specs, in seconds an item; what maps have, of functions.
         self.estimates: dict[int, float] = {}
         self.item_times: dict[bytes, float] = {}
@@ -82,11 +83,6 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="gridloom-session", daemon=True)
         self._thread.start()
         _sessions.add(self)
-
-    @property
-    def usable(self) -> bool:
-        """Whether new calls may be sent on it: no fork, no close and no failure came between."""
-        return self.error is None and self.epoch == fork.epoch() and not self._closing.is_set()
 
     # ---- sending
 
@@ -262,8 +258,7 @@ class Session:
         self.codec.payload_limit_bytes = (
             welcome.payload_limit_bytes or self.codec.payload_limit_bytes
         )
-        self.outbox.window_calls = welcome.window_calls or self.outbox.window_calls
-        self.outbox.window_bytes = welcome.window_bytes or self.outbox.window_bytes
+        self.outbox.set_window(calls=welcome.window_calls, size_bytes=welcome.window_bytes)
         self.outbox.acknowledge(welcome.acknowledged)
         requests.welcomed()
 
@@ -282,7 +277,7 @@ class Session:
 
     def _fail(self, error: BaseException) -> None:
         """The platform will not answer any more: everybody who waits is told."""
-        self.error = error
+        self.usable = False
         self.outbox.close(error)
         for number in list(self.outbox.pending):
             sink = self.outbox.pending.pop(number, None)
@@ -296,6 +291,7 @@ class Session:
         if not self.usable:
             return
         self.flush(timeout)
+        self.usable = False
         self._closing.set()
         if self._requests is not None:
             self._requests.finish()
@@ -343,3 +339,11 @@ def _flush_all() -> None:
 
 
 atexit.register(_flush_all)
+
+
+def _leave_to_parent() -> None:
+    for session in list(_sessions):
+        session.usable = False
+
+
+fork.after_in_child(_leave_to_parent)

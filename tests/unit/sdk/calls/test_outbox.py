@@ -141,7 +141,7 @@ def test_a_sealed_group_is_forgotten_once_a_later_call_is_on_disk(outbox):
 
 
 def test_a_put_waits_while_too_many_calls_are_not_on_disk(outbox):
-    outbox.window_calls = 2
+    outbox.set_window(calls=2)
     put(outbox, b"a", b"b")
     passed = threading.Event()
     thread = threading.Thread(target=lambda: (put(outbox, b"c"), passed.set()))
@@ -154,7 +154,7 @@ def test_a_put_waits_while_too_many_calls_are_not_on_disk(outbox):
 
 
 def test_a_put_waits_while_too_many_bytes_are_not_on_disk(outbox):
-    outbox.window_bytes = 10
+    outbox.set_window(size_bytes=10)
     put(outbox, bytes(11))
     room = threading.Event()
     assert not outbox.has_room(room.set)
@@ -165,14 +165,14 @@ def test_a_put_waits_while_too_many_bytes_are_not_on_disk(outbox):
 
 
 def test_the_thread_that_makes_room_never_waits_for_it(outbox):
-    outbox.window_calls = 1
+    outbox.set_window(calls=1)
     outbox.makers_of_room.add(threading.get_ident())
     put(outbox, b"a", b"b", b"c")
     assert outbox.last == 3
 
 
 def test_a_closed_outbox_refuses_with_the_reason_also_those_who_wait(outbox):
-    outbox.window_calls = 1
+    outbox.set_window(calls=1)
     put(outbox, b"a")
     seen = []
 
