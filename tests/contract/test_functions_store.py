@@ -182,13 +182,15 @@ async def test_what_is_done_of_a_block_comes_back_with_it(store):
     await commit(store, blocks=[block(1, 10)])
     await commit(store, progress=[(stored_id(1, 1), Ranges([(0, 3)]).pack())])
     await commit(store, progress=[(stored_id(1, 1), Ranges([(0, 3), (5, 6)]).pack())])
-    found = await commit(store, Reads(recalls=[stored_id(1, 1)]))
+    found = await commit(store, Reads(recalls=[(stored_id(1, 1), True)]))
     assert found.recalls[0].done == Ranges([(0, 3), (5, 6)])
 
 
 async def test_a_finished_block_is_gone(store):
     await commit(store, blocks=[block(1, 10)], progress=[(stored_id(1, 1), b"")])
-    found = await commit(store, Reads(recalls=[stored_id(1, 1)]), finished=[stored_id(1, 1)])
+    found = await commit(
+        store, Reads(recalls=[(stored_id(1, 1), True)]), finished=[stored_id(1, 1)]
+    )
     assert found.recalls == [None]
     assert await store.block(stored_id(1, 5)) is None
 
@@ -332,7 +334,7 @@ async def test_a_recalled_call_has_its_inputs_in_the_order_sent(store):
             result(3, 5, items=(0, 2), values=[b"early"]),
         ],
     )
-    found = await commit(store, Reads(recalls=[waiting]))
+    found = await commit(store, Reads(recalls=[(waiting, True)]))
     inputs = found.recalls[0].inputs
     assert [(each.parts, each.chunked) for each in inputs] == [
         ((b"early", b"later"), True),

@@ -98,6 +98,7 @@ class FunctionsApp:
             self.desk.floor,
             self.desk.save_pool,
             lambda: ids.new_id("pool"),
+            objects,
             default_workers=settings.workers,
         )
         self.desk.floor.pools = self.pools

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom_services.common.errors import GridloomServiceError
+from gridloom_services.common.store import end_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,10 @@ class Cycle:
         recalling: Recalling,
         dispatcher: Dispatcher,
         metrics: CallMetrics,
+        on_defect: Callable[[str], object] = end_process,
     ) -> None:
+        """`on_defect`: what is in memory and what is on disk may differ now; a restart mends it."""
+        self._on_defect = on_defect
         self._store = store
         self._ledger = ledger
         self._recalling = recalling
@@ -142,6 +146,13 @@ class Cycle:
         self._scheduled = False
         if not self._is_open:
             return
+        try:
+            self._beat()
+        except Exception as error:  # noqa: BLE001  # nothing above could do better
+            _log.exception("a defect in the heartbeat of calls")
+            self._on_defect(repr(error))
+
+    def _beat(self) -> None:
         now = self._loop.time()
         self._set_alarm(self._held.tick(now), now)
         if self.trouble is None:

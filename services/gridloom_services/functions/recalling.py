@@ -138,7 +138,7 @@ class Recalling:
             recall = lane.recalls.popleft()
             lane.recalling += 1
             asked.recalls.append((lane, recall))
-            reads.recalls.append(recall.block_id)
+            reads.recalls.append((recall.block_id, recall.ending is None))
 
     def _ask_refill(self, lane: Lane, asked: Asked, reads: Reads) -> None:
         if not _may_refill(lane):

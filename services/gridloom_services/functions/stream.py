@@ -181,12 +181,12 @@ class SessionStream:
     async def _write(self) -> None:
         await self._context.write(session_pb2.OpenSessionResponse(welcome=self._welcome()))
         while True:
-            await self._wake.wait()
             self._wake.clear()
             while (message := await self._message()) is not None:
                 await self._context.write(message)
             if self._finished and self._is_flushed:
                 return
+            await self._wake.wait()
 
     def _welcome(self) -> session_pb2.Welcome:
         limits = self._desk.limits

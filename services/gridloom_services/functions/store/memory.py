@@ -148,7 +148,7 @@ class MemoryCallStore:
     def _read(self, reads: Reads) -> Found:
         return Found(
             refills=[self._refill(refill) for refill in reads.refills],
-            recalls=[self._recall(block) for block in reads.recalls],
+            recalls=[self._recall(*recall) for recall in reads.recalls],
             blocked=[
                 (block, [self._upstream(call) for call in calls]) for block, calls in reads.blocked
             ],
@@ -171,11 +171,11 @@ class MemoryCallStore:
         done = self._done.get(row.id)
         return replace(row, done=None if done is None else Ranges(done))
 
-    def _recall(self, block_id: int) -> BlockRow | None:
+    def _recall(self, block_id: int, with_inputs: bool) -> BlockRow | None:  # noqa: FBT001
         row = self._blocks.get(block_id)
         if row is None:
             return None
-        needed = sorted(self._dependencies.get(block_id, {}).items())
+        needed = sorted(self._dependencies.get(block_id, {}).items()) if with_inputs else []
         inputs = [self._input(upstream) for _, upstream in needed]
         return replace(self._copy(row), inputs=inputs)
 

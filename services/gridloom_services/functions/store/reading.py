@@ -40,7 +40,7 @@ def read(cursor: Cursor, reads: Reads) -> Found:
     """Answer everything that is asked right after a commit."""
     return Found(
         refills=[_refill(cursor, refill) for refill in reads.refills],
-        recalls=[_recall(cursor, block) for block in reads.recalls],
+        recalls=[_recall(cursor, *recall) for recall in reads.recalls],
         blocked=[
             (block, [_upstream(cursor, call) for call in calls]) for block, calls in reads.blocked
         ],
@@ -66,12 +66,12 @@ def _refill(cursor: Cursor, refill: Refill) -> tuple[list[BlockRow], bool]:
     return found, False
 
 
-def _recall(cursor: Cursor, block_id: int) -> BlockRow | None:
+def _recall(cursor: Cursor, block_id: int, with_inputs: bool) -> BlockRow | None:  # noqa: FBT001
     row = cursor.one(sql.BLOCK, block_id)
     if row is None:
         return None
     block = codec.block_row(row)
-    if block.needs:
+    if block.needs and with_inputs:
         upstreams = [found[0] for found in cursor.all(sql.DEPENDENCIES_OF, block_id)]
         block.inputs = [_input(cursor, call) for call in upstreams]
     return block

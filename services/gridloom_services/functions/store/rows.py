@@ -235,8 +235,8 @@ class Reads:
     """What is read right after a commit, in the same transaction."""
 
     refills: list[Refill] = field(default_factory=list)
-    recalls: list[int] = field(default_factory=list)
-    """Ids of blocks, to be read with their inputs."""
+    recalls: list[tuple[int, bool]] = field(default_factory=list)
+    """Ids of blocks, and whether what they needed is to be read with them."""
     blocked: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     """Blocks with the calls that they wait for: where do those stand?"""
 
