@@ -47,6 +47,7 @@ _LONGEST_SLEEP_NS = 2_000_000_000
 _EXTRA_STAYS_NS = 5_000_000_000
 # A worker that must give up its share of the resources may finish its call within this time.
 _RETIRE_PATIENCE_NS = 30_000_000_000
+_LEAST_MARGIN_BYTES = 32 * 1024 * 1024
 # Workers that end before they are ready: then something is wrong with all of them.
 _MOST_STILLBORN = 3
 _NS = 1_000_000_000
@@ -276,10 +277,11 @@ def _allow_many_descriptors() -> None:
 
 
 def _memory_limit(settings: HostSettings) -> int:
-    """A worker's limit: its share without what the host itself takes of it."""
-    if not settings.pool.memory_bytes:
-        return 0
-    return max(
-        settings.pool.memory_bytes - processes.proportional_bytes([os.getpid()]),
-        settings.pool.memory_bytes // 2,
-    )
+    """A worker's limit: its share without what the host takes of it, and a little less.
+
+    The supervisor watches the sum, and ends all where that is too much: the one worker that takes
+    more than its share should be found before.
+    """
+    share = settings.pool.memory_bytes
+    margin = processes.proportional_bytes([os.getpid()]) + max(share // 20, _LEAST_MARGIN_BYTES)
+    return max(share - margin, share // 2)

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PATIENCE_S = 120.0
+# How numerical libraries learn how many threads they may have; else each takes the whole machine.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+_DEFAULT_MILLICPUS = 1000
 # Below this a worker of Python cannot live.
 _LEAST_MEMORY_BYTES = 32 * 1024 * 1024
 
@@ -21,12 +32,14 @@ _LEAST_MEMORY_BYTES = 32 * 1024 * 1024
 class HostSettings(NamedTuple):
     """Whose workers these are, and where they report.
 
-    `patience_s` is how long the host outlives a service that has gone.
+    `patience_s` is how long the host outlives a service that has gone. `thread_limits` belong into
+    the workers' environment.
     """
 
     pool: PoolSettings
     host_id: str
     patience_s: float
+    thread_limits: Mapping[str, str]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> HostSettings:
@@ -42,6 +55,7 @@ class HostSettings(NamedTuple):
             pool=pool_settings(spec, environment),
             host_id=f"{job}.a{attempt}.{node}",
             patience_s=float(patience) if patience else DEFAULT_PATIENCE_S,
+            thread_limits=thread_limits(spec, environment),
         )
 
     def hello(self, pid: int) -> worker_pb2.WorkerFrame:
@@ -58,6 +72,12 @@ class HostSettings(NamedTuple):
                 python=PYTHON_VERSION,
             )
         )
+
+
+def thread_limits(spec: pool_pb2.PoolSpec, environment: Mapping[str, str]) -> dict[str, str]:
+    """What is to be set so that a library takes as many threads as its worker has processors."""
+    threads = max((spec.resources.get("cpu", 0) or _DEFAULT_MILLICPUS) // 1000, 1)
+    return {name: str(threads) for name in _THREAD_VARIABLES if name not in environment}
 
 
 def pool_settings(spec: pool_pb2.PoolSpec, environment: Mapping[str, str]) -> PoolSettings:

@@ -32,6 +32,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except (KeyError, ValueError) as error:
         sys.stderr.write(f"this is no pool's job: {error!r}\n")
         return 2
+    os.environ.update(settings.thread_limits)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     bridge = None
     if not settings.pool.socket_path:

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 # A busy worker is looked at this often.
 TICK_NS = 100_000_000
-# Near its memory limit, or printing without end.
-_SHORT_TICK_NS = 10_000_000
+# While it prints without end.
+_PRINTING_TICK_NS = 10_000_000
+# A process cannot fill memory faster than this.
+_FILL_BYTES_PER_S = 4 << 30
+_SHORTEST_TICK_NS = 5_000_000
 # A call that goes on this long after its time-out is killed with its worker.
 TIMEOUT_GRACE_NS = 2_000_000_000
 
@@ -132,7 +135,7 @@ class Watch:
             knock(child)
         for file in child.seat.captures or ():
             if file.trim():
-                pause = _SHORT_TICK_NS
+                pause = _PRINTING_TICK_NS
         if self._memory_bytes:
             pause = min(pause, self._look_at_memory(child))
         return pause
@@ -146,7 +149,9 @@ class Watch:
         if used > self._memory_bytes:
             child.out_of_memory = True
             processes.send([child.pid], signal.SIGKILL)
-        return _SHORT_TICK_NS if 2 * used > self._memory_bytes else TICK_NS
+        # As soon as it could be full.
+        room_ns = (self._memory_bytes - used) * 1_000_000_000 // _FILL_BYTES_PER_S
+        return min(max(room_ns, _SHORTEST_TICK_NS), TICK_NS)
 
 
 def knock(child: Child) -> None:
