@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gridloom.errors import GridloomError
 
 from gridloom_services.demo.programs import fits
 
@@ -165,9 +166,11 @@ STAGES = (
 def _await_workers(pool: Any, workers: int) -> None:
     """Until the pool is whole: starting interpreters is no part of the comparison."""
     ends_at = time.monotonic() + _POOL_PATIENCE_S
-    while pool.info.workers < workers:
-        if time.monotonic() > ends_at:
-            raise TimeoutError(f"{pool.id} has {pool.info.workers} of {workers} workers")
+    while (info := pool.info).workers < workers:
+        if str(info.state) == "BROKEN" or time.monotonic() > ends_at:
+            raise GridloomError(
+                f"{pool.id} has {info.workers} of {workers} workers: {info.reason or info.state}"
+            )
         time.sleep(0.05)
 
 

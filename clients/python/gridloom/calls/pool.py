@@ -15,6 +15,7 @@ from gridloom.calls.reading import ask
 from gridloom.calls.states import PoolState
 from gridloom.calls.tracker import Tracker
 from gridloom.options import check_options
+from gridloom.payload import PayloadCodec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gridloom.operation import Operation
 
 R = TypeVar("R")
+
+# A specification goes to its workers' host in one environment variable, which systems keep short.
+_INLINE_INITIALIZER_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +247,10 @@ def spec_for(calls: Calls, options: Mapping[str, Any]) -> pool_pb2.PoolSpec:
     if function is None:
         return spec
     session, args = calls.session, tuple(options.get("initargs", ()))
-    spec.initializer = session.codec.encode_initializer(function, args).data
+    codec = PayloadCodec(session.objects, inline_limit_bytes=_INLINE_INITIALIZER_BYTES)
+    initializer = codec.encode_initializer(function, args)
+    spec.initializer = initializer.data
+    spec.objects.extend(initializer.objects)
     bundle = stored_bundle(function, session.objects)
     if bundle is not None:
         spec.bundle.CopyFrom(bundle)

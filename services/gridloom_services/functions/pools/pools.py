@@ -28,6 +28,7 @@ from gridloom_services.functions.store.rows import PoolRow
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from gridloom_services.functions.holds import ObjectDoor
     from gridloom_services.functions.pools.jobs import JobNews, PoolJobs
     from gridloom_services.functions.pools.sizing import PoolLoad
     from gridloom_services.functions.pools.spec import PoolSpec
@@ -62,6 +63,7 @@ class Pools:
         floor: PoolFloor,
         save: Callable[[PoolRow], Awaitable[None]],
         new_id: Callable[[], str],
+        objects: ObjectDoor,
         *,
         default_workers: int = 0,
         clock: Callable[[], float] = time.time,
@@ -70,6 +72,7 @@ class Pools:
         self._floor = floor
         self._save = save
         self._new_id = new_id
+        self._objects = objects
         self._default_workers = default_workers
         self._clock = clock
         self._index = PoolIndex()
@@ -108,6 +111,8 @@ class Pools:
                 )
             return known
         pool = self._made(checked(spec), owner, request_id=request_id)
+        if spec.objects:
+            await self._hold(pool)
         await self._save(pool.row)
         self.changed(pool.id)
         return pool
@@ -339,18 +344,32 @@ class Pools:
     async def _left(self, pool: Pool) -> None:
         """It has no job any more."""
         state = pool.state if not pool.state.is_open else PoolState.IDLE
-        if state is PoolState.CLOSING:
-            state = PoolState.CLOSED
         pool.job_runs = pool.is_draining = False
         pool.asked_workers = 0
         await self._save(pool.becomes(state, pool.reason, job_id=""))
         self._own_changed.set()
+        pool.acts_again = True
+
+    async def _hold(self, pool: Pool) -> None:
+        try:
+            await self._objects.hold(pool.id, pool.spec.objects)
+        except OSError as error:
+            raise UnavailableError("objects cannot be reached: try again") from error
+
+    async def _closed(self, pool: Pool) -> None:
+        """Nothing of it runs: what was kept for it may go."""
+        if pool.spec.objects:
+            try:
+                await self._objects.release(pool.id)
+            except OSError as error:
+                raise UnavailableError("objects cannot be reached") from error
+        await self._save(pool.becomes(PoolState.CLOSED, pool.reason))
 
     async def _wind_up(self, pool: Pool) -> None:
         """A closed or broken pool has no workers."""
         if not pool.row.job_id:
             if pool.state is PoolState.CLOSING:
-                await self._save(pool.becomes(PoolState.CLOSED, pool.reason))
+                await self._closed(pool)
         elif not pool.is_draining:
             if pool.state is PoolState.CLOSING and self._floor.drain(pool.id):
                 pool.is_draining = True

@@ -53,7 +53,7 @@ class PoolSpec:
     """What a pool's workers are. `body` is the specification as it travels to the pool's host.
 
     `workers` 0: as many as there is room for. Resources are of one worker: "cpu" in thousandths,
-    "memory" in bytes.
+    "memory" in bytes. `objects` are digests that its workers need.
     """
 
     body: bytes
@@ -73,6 +73,7 @@ class PoolSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     time_limit_s: float | None = None
+    objects: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -70,6 +70,7 @@ def spec_of_body(body: bytes) -> PoolSpec:
         labels=dict(spec.labels),
         priority=spec.priority,
         time_limit_s=limit,
+        objects=(*spec.objects, *([spec.bundle.digest] if spec.bundle.digest else ())),
     )
 
 

@@ -10,6 +10,7 @@ from gridloom_services.common.errors import (
     NotFoundError,
     UnavailableError,
 )
+from gridloom_services.functions.holds import MemoryObjects
 from gridloom_services.functions.pools.jobs import JobNews, MemoryPoolJobs, PoolJob
 from gridloom_services.functions.pools.pools import Pools
 from gridloom_services.functions.pools.sizing import Demand, PoolLoad
@@ -47,12 +48,14 @@ class World:
         self.rows = dict(rows)
         self.jobs = jobs or MemoryPoolJobs()
         self.floor = Floor()
+        self.objects = MemoryObjects()
         numbers = itertools.count(len(self.rows))
         self.pools = Pools(
             self.jobs,
             self.floor,
             self.save,
             lambda: f"pool_{next(numbers)}",
+            self.objects,
             clock=lambda: self.now,
         )
         self.pools.load((row, SPEC) for row in self.rows.values())
@@ -224,6 +227,16 @@ async def test_a_closed_pool_cancels_what_waits_and_ends_its_workers(world):
     world.jobs.tell(JobNews(job_id, ended=True))
     await world.settle()
     assert pool.state is PoolState.CLOSED
+
+
+async def test_what_workers_need_is_kept_until_the_pool_is_closed(world):
+    spec = PoolSpec(b"large", "default", objects=("sha256:1", "sha256:2"))
+    pool = await world.pools.create(spec, "ada")
+    assert world.objects.held[pool.id] == {"sha256:1", "sha256:2"}
+    await world.pools.close(pool.id)
+    await world.settle()
+    assert pool.state is PoolState.CLOSED
+    assert not world.objects.held.get(pool.id)
 
 
 async def test_equal_specifications_share_an_automatic_pool_until_it_breaks(world):

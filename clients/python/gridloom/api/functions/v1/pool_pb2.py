@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridloom.api.objects.v1 import objects_pb2 as gridloom_dot_api_dot_objects_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gridloom/api/functions/v1/pool.proto\x12\x19gridloom.api.functions.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gridloom/api/objects/v1/objects.proto\"\xec\x05\n\x08PoolSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x0f\n\x07workers\x18\x04 \x01(\x05\x12\x13\n\x0bmin_workers\x18\x05 \x01(\x05\x12;\n\x0b\x63oncurrency\x18\x06 \x01(\x0e\x32&.gridloom.api.functions.v1.Concurrency\x12\r\n\x05slots\x18\x07 \x01(\x05\x12\x45\n\tresources\x18\x08 \x03(\x0b\x32\x32.gridloom.api.functions.v1.PoolSpec.ResourcesEntry\x12/\n\x0cidle_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0binitializer\x18\n \x01(\x0c\x12\x0e\n\x06python\x18\x0b \x01(\t\x12\x16\n\x0epython_version\x18\x0c \x01(\t\x12\r\n\x05image\x18\r \x01(\t\x12\x39\n\x03\x65nv\x18\x0e \x03(\x0b\x32,.gridloom.api.functions.v1.PoolSpec.EnvEntry\x12?\n\x06labels\x18\x0f \x03(\x0b\x32/.gridloom.api.functions.v1.PoolSpec.LabelsEntry\x12\x10\n\x08priority\x18\x10 \x01(\x05\x12-\n\ntime_limit\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x06\x62undle\x18\x12 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x1a\x30\n\x0eResourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x02\n\x04Pool\x12\n\n\x02id\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gridloom.api.functions.v1.PoolSpec\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.gridloom.api.functions.v1.PoolState\x12\x0e\n\x06job_id\x18\x04 \x01(\t\x12\x0f\n\x07workers\x18\x05 \x01(\x05\x12\x0c\n\x04\x62usy\x18\x06 \x01(\x05\x12\x14\n\x0cqueued_calls\x18\x07 \x01(\x04\x12\x15\n\rrunning_calls\x18\x08 \x01(\x04\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\n \x01(\t*w\n\x0b\x43oncurrency\x12\x1b\n\x17\x43ONCURRENCY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONCURRENCY_PROCESSES\x10\x01\x12\x17\n\x13\x43ONCURRENCY_THREADS\x10\x02\x12\x17\n\x13\x43ONCURRENCY_ASYNCIO\x10\x03*\xb3\x01\n\tPoolState\x12\x1a\n\x16POOL_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOOL_STATE_IDLE\x10\x01\x12\x17\n\x13POOL_STATE_STARTING\x10\x02\x12\x16\n\x12POOL_STATE_RUNNING\x10\x03\x12\x16\n\x12POOL_STATE_CLOSING\x10\x04\x12\x15\n\x11POOL_STATE_CLOSED\x10\x05\x12\x15\n\x11POOL_STATE_BROKEN\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gridloom/api/functions/v1/pool.proto\x12\x19gridloom.api.functions.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%gridloom/api/objects/v1/objects.proto\"\xfd\x05\n\x08PoolSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x0f\n\x07workers\x18\x04 \x01(\x05\x12\x13\n\x0bmin_workers\x18\x05 \x01(\x05\x12;\n\x0b\x63oncurrency\x18\x06 \x01(\x0e\x32&.gridloom.api.functions.v1.Concurrency\x12\r\n\x05slots\x18\x07 \x01(\x05\x12\x45\n\tresources\x18\x08 \x03(\x0b\x32\x32.gridloom.api.functions.v1.PoolSpec.ResourcesEntry\x12/\n\x0cidle_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0binitializer\x18\n \x01(\x0c\x12\x0e\n\x06python\x18\x0b \x01(\t\x12\x16\n\x0epython_version\x18\x0c \x01(\t\x12\r\n\x05image\x18\r \x01(\t\x12\x39\n\x03\x65nv\x18\x0e \x03(\x0b\x32,.gridloom.api.functions.v1.PoolSpec.EnvEntry\x12?\n\x06labels\x18\x0f \x03(\x0b\x32/.gridloom.api.functions.v1.PoolSpec.LabelsEntry\x12\x10\n\x08priority\x18\x10 \x01(\x05\x12-\n\ntime_limit\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x06\x62undle\x18\x12 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0f\n\x07objects\x18\x13 \x03(\t\x1a\x30\n\x0eResourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x02\n\x04Pool\x12\n\n\x02id\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32#.gridloom.api.functions.v1.PoolSpec\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.gridloom.api.functions.v1.PoolState\x12\x0e\n\x06job_id\x18\x04 \x01(\t\x12\x0f\n\x07workers\x18\x05 \x01(\x05\x12\x0c\n\x04\x62usy\x18\x06 \x01(\x05\x12\x14\n\x0cqueued_calls\x18\x07 \x01(\x04\x12\x15\n\rrunning_calls\x18\x08 \x01(\x04\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\n \x01(\t*w\n\x0b\x43oncurrency\x12\x1b\n\x17\x43ONCURRENCY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONCURRENCY_PROCESSES\x10\x01\x12\x17\n\x13\x43ONCURRENCY_THREADS\x10\x02\x12\x17\n\x13\x43ONCURRENCY_ASYNCIO\x10\x03*\xb3\x01\n\tPoolState\x12\x1a\n\x16POOL_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOOL_STATE_IDLE\x10\x01\x12\x17\n\x13POOL_STATE_STARTING\x10\x02\x12\x16\n\x12POOL_STATE_RUNNING\x10\x03\x12\x16\n\x12POOL_STATE_CLOSING\x10\x04\x12\x15\n\x11POOL_STATE_CLOSED\x10\x05\x12\x15\n\x11POOL_STATE_BROKEN\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POOLSPEC_ENVENTRY']._serialized_options = b'8\001'
   _globals['_POOLSPEC_LABELSENTRY']._loaded_options = None
   _globals['_POOLSPEC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_CONCURRENCY']._serialized_start=1203
-  _globals['_CONCURRENCY']._serialized_end=1322
-  _globals['_POOLSTATE']._serialized_start=1325
-  _globals['_POOLSTATE']._serialized_end=1504
+  _globals['_CONCURRENCY']._serialized_start=1220
+  _globals['_CONCURRENCY']._serialized_end=1339
+  _globals['_POOLSTATE']._serialized_start=1342
+  _globals['_POOLSTATE']._serialized_end=1521
   _globals['_POOLSPEC']._serialized_start=172
-  _globals['_POOLSPEC']._serialized_end=920
-  _globals['_POOLSPEC_RESOURCESENTRY']._serialized_start=781
-  _globals['_POOLSPEC_RESOURCESENTRY']._serialized_end=829
-  _globals['_POOLSPEC_ENVENTRY']._serialized_start=831
-  _globals['_POOLSPEC_ENVENTRY']._serialized_end=873
-  _globals['_POOLSPEC_LABELSENTRY']._serialized_start=875
-  _globals['_POOLSPEC_LABELSENTRY']._serialized_end=920
-  _globals['_POOL']._serialized_start=923
-  _globals['_POOL']._serialized_end=1201
+  _globals['_POOLSPEC']._serialized_end=937
+  _globals['_POOLSPEC_RESOURCESENTRY']._serialized_start=798
+  _globals['_POOLSPEC_RESOURCESENTRY']._serialized_end=846
+  _globals['_POOLSPEC_ENVENTRY']._serialized_start=848
+  _globals['_POOLSPEC_ENVENTRY']._serialized_end=890
+  _globals['_POOLSPEC_LABELSENTRY']._serialized_start=892
+  _globals['_POOLSPEC_LABELSENTRY']._serialized_end=937
+  _globals['_POOL']._serialized_start=940
+  _globals['_POOL']._serialized_end=1218
 # @@protoc_insertion_point(module_scope)

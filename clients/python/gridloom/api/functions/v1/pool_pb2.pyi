@@ -162,6 +162,7 @@ class PoolSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     project: _builtins.str
     queue: _builtins.str
@@ -193,6 +194,10 @@ class PoolSpec(_message.Message):
     def time_limit(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def bundle(self) -> _objects_pb2.ObjectRef: ...
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Objects that the initializer refers to: kept as long as the pool."""
+
     def __init__(
         self,
         *,
@@ -214,10 +219,11 @@ class PoolSpec(_message.Message):
         priority: _builtins.int = ...,
         time_limit: _duration_pb2.Duration | None = ...,
         bundle: _objects_pb2.ObjectRef | None = ...,
+        objects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "idle_timeout", b"idle_timeout", "time_limit", b"time_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "concurrency", b"concurrency", "env", b"env", "idle_timeout", b"idle_timeout", "image", b"image", "initializer", b"initializer", "labels", b"labels", "min_workers", b"min_workers", "name", b"name", "priority", b"priority", "project", b"project", "python", b"python", "python_version", b"python_version", "queue", b"queue", "resources", b"resources", "slots", b"slots", "time_limit", b"time_limit", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "concurrency", b"concurrency", "env", b"env", "idle_timeout", b"idle_timeout", "image", b"image", "initializer", b"initializer", "labels", b"labels", "min_workers", b"min_workers", "name", b"name", "objects", b"objects", "priority", b"priority", "project", b"project", "python", b"python", "python_version", b"python_version", "queue", b"queue", "resources", b"resources", "slots", b"slots", "time_limit", b"time_limit", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
