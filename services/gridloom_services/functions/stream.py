@@ -45,6 +45,8 @@ class SessionStream:
         self._context = context
         self._wake = asyncio.Event()
         self._told = session.acknowledged
+        self._estimates: dict[int, float] = {}
+        """What the client was last told an item of each specification takes."""
         self._finished = False
         self._reason: GridloomServiceError | None = None
         self._task = asyncio.current_task()
@@ -226,7 +228,18 @@ class SessionStream:
             message.acknowledged = self._told = session.acknowledged
         if rows:
             message.result_number = rows[-1].number
+            message.estimates.extend(self._new_estimates())
         return message
+
+    def _new_estimates(self) -> list[session_pb2.SpecEstimate]:
+        """What items take, where the client does not know it about right."""
+        found = []
+        for number, lane in self.session.lanes.items():
+            item_us, told = lane.estimate.item_us, self._estimates.get(number, 0.0)
+            if item_us is not None and not told * 0.8 <= item_us <= told * 1.25:
+                self._estimates[number] = item_us
+                found.append(session_pb2.SpecEstimate(spec=number, item_us=item_us))
+        return found
 
     async def _read_stored(self) -> list[ResultRow]:
         """Results that memory does not have."""
