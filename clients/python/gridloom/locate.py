@@ -163,4 +163,3 @@ def _host_and_port(place: str, address: str) -> tuple[str, int | None]:
             allowed="host or host:port",
         )
     return host, int(port) if port else None
-

@@ -71,17 +71,17 @@ def show_top(here: Here, every_s: float) -> None:
         return
     screen = console()
     if not sys.stdout.isatty():
-        screen.print(page(look(here.client, jobs_shown=50)))
+        screen.print(page(look(here.client, jobs_shown=50), screen.width))
         return
     from rich.live import Live
 
     with Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(page(look(here.client, jobs_shown=screen.height)), refresh=True)
+            live.update(page(look(here.client, screen.height), screen.width), refresh=True)
             time.sleep(every_s)
 
 
-def page(overview: Overview) -> Any:
+def page(overview: Overview, width: int) -> Any:
     """Everything on one page."""
     from rich.console import Group
     from rich.text import Text
@@ -92,8 +92,11 @@ def page(overview: Overview) -> Any:
         ("gridloom top", "bold"), f"  {overview.name}  {running} running, {waiting} waiting\n"
     )
     bars = [bar for node in overview.nodes for bar in _node_bars(node)]
-    jobs = table_of(JOB.columns, overview.active) if overview.active else Text("nothing runs")
-    return Group(title, *bars, Text(), table_of(QUEUE.columns, overview.queues), Text(), jobs)
+    queues = table_of(QUEUE.columns, overview.queues, width)
+    jobs = (
+        table_of(JOB.columns, overview.active, width) if overview.active else Text("nothing runs")
+    )
+    return Group(title, *bars, Text(), queues, Text(), jobs)
 
 
 def _node_bars(node: NodeInfo) -> list[Any]:

@@ -20,19 +20,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIPE_WIDTH = 10_000
+_GAP = 2
+_LEAST_WIDTH = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
     """One column: its title and what it says of an item, as text or with a style beside it.
 
-    A `flexible` column gives way where a terminal is narrow.
+    A `flexible` column gives way where a terminal is narrow; where that is not enough, the columns
+    with the highest `spare` are left out. One with 0 always stays.
     """
 
     title: str
     value: Callable[[T], str | tuple[str, str]]
     flexible: bool = False
     right: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,31 +146,67 @@ class Screen:
 
 def print_table(columns: Sequence[Column[T]], items: Iterable[T]) -> None:
     """A table without lines; on a narrow terminal the flexible columns give way."""
-    console().print(table_of(columns, items))
+    screen = console()
+    screen.print(table_of(columns, items, screen.width))
 
 
-def table_of(columns: Sequence[Column[T]], items: Iterable[T]) -> Any:
-    """The same as something that rich can print."""
+def table_of(columns: Sequence[Column[T]], items: Iterable[T], width: int) -> Any:
+    """The same as something that rich can print, `width` characters wide at most."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    rows = [[column.value(item) for column in columns] for item in items]
+    natural = [_natural_width(column, index, rows) for index, column in enumerate(columns)]
+    kept = kept_columns(columns, natural, width)
+    flexible = [place for place, index in enumerate(kept) if columns[index].flexible]
+    room = width - _GAP * (len(kept) - 1)
+    widths = fitted_widths([natural[index] for index in kept], flexible, room)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for index, wide in zip(kept, widths, strict=True):
         table.add_column(
-            column.title,
+            columns[index].title,
             no_wrap=True,
             overflow="ellipsis",
-            justify="right" if column.right else "left",
-            min_width=None if column.flexible else _width(column, items := list(items)),
+            justify="right" if columns[index].right else "left",
+            width=wide,
         )
-    for item in items:
-        table.add_row(*(styled(column.value(item)) for column in columns))
+    for row in rows:
+        table.add_row(*(styled(row[index]) for index in kept))
     return table
 
 
-def _width(column: Column[T], items: Sequence[T]) -> int:
-    values = (column.value(item) for item in items)
-    texts = (value if isinstance(value, str) else value[0] for value in values)
-    return max((len(text) for text in (column.title, *texts)), default=1)
+def kept_columns(columns: Sequence[Column[T]], natural: Sequence[int], width: int) -> list[int]:
+    """Which columns there is room for, when the flexible ones are as narrow as they may be."""
+    least = [
+        min(wide, _LEAST_WIDTH) if column.flexible else wide
+        for column, wide in zip(columns, natural, strict=True)
+    ]
+    kept = list(range(len(columns)))
+    while sum(least[index] + _GAP for index in kept) - _GAP > width:
+        index = max(kept, key=lambda index: columns[index].spare)
+        if not columns[index].spare:
+            break
+        kept.remove(index)
+    return kept
+
+
+def fitted_widths(natural: Sequence[int], flexible: Sequence[int], room: int) -> list[int]:
+    """Widths of columns: natural ones where there is room; the flexible give way, longest first."""
+    widths = list(natural)
+    left = room - sum(wide for index, wide in enumerate(natural) if index not in flexible)
+    waiting = sorted(flexible, key=lambda index: natural[index])
+    while waiting:
+        index = waiting.pop(0)
+        fair = max(_LEAST_WIDTH, left // (len(waiting) + 1))
+        widths[index] = min(natural[index], fair)
+        left -= widths[index]
+    return widths
+
+
+def _natural_width(
+    column: Column[T], index: int, rows: Sequence[Sequence[str | tuple[str, str]]]
+) -> int:
+    texts = (value if isinstance(value, str) else value[0] for value in (r[index] for r in rows))
+    return max(len(text) for text in (column.title, *texts))
 
 
 def styled(value: str | tuple[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ _STYLES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "magenta",
 }
+
+
+# "main.0 on node7: " before what happened to a replica.
+_WHOSE = re.compile(r"^[\w-]+\.\d+ on \S+: ")
 
 
 def state_word(state: JobState) -> tuple[str, str]:
@@ -54,6 +59,12 @@ def moment(point: datetime | None) -> str:
     if point is None:
         return "-"
     return f"{point.astimezone():%Y-%m-%d %H:%M:%S} ({age(point)} ago)"
+
+
+def short_reason(job: JobInfo) -> str:
+    """Why it is in its state, without naming the only process that it has."""
+    is_alone = sum(role.replicas for role in job.roles) == 1
+    return _WHOSE.sub("", job.reason) if is_alone else job.reason
 
 
 def run_time(job: JobInfo) -> str:
