@@ -1,0 +1,90 @@
+"""The same program on both: one process for everything, and a process a service."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import gridloom
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.service import EmbeddedProcess, ServiceProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# For pools that wait for their workers on a loaded machine.
+PATIENCE_S = 60
+
+
+@contextlib.contextmanager
+def embedded(home: Path) -> Iterator[str]:
+    with EmbeddedProcess(home, "--cpus", "4") as platform:
+        yield platform.record()["address"]
+
+
+@contextlib.contextmanager
+def separate(home: Path) -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(Gateway())
+        settings = {"public_address": gateway.address, "scheduler_cpus": 4}
+        for name in ("objects", "scheduler", "functions"):
+            service = stack.enter_context(ServiceProcess(name, home, **settings))
+            gateway.route(name, service.address)
+            settings[f"{name}_address"] = service.address
+        yield gateway.address
+
+
+@pytest.fixture(scope="module", params=[embedded, separate], ids=["embedded", "separate"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("home")
+    with (
+        request.param(home) as address,
+        gridloom.connect(address, api_key=(home / "token").read_text()) as client,
+    ):
+        yield client
+        # Jobs outlive their platform, unless somebody ends them.
+        for job in client.jobs():
+            job.cancel(grace=0)
+        for job in client.jobs():
+            job.wait(PATIENCE_S)
+
+
+def test_a_command_runs_with_files_in_and_out(client, tmp_path):
+    (tmp_path / "input.txt").write_text("seven\n" * 10_000)
+    job = client.run(
+        "wc -l < input.txt > count.txt; echo counted",
+        shell=True,
+        files=[str(tmp_path / "input.txt")],
+        outputs=["count.txt"],
+    )
+    assert job.result(PATIENCE_S).exit_code == 0
+    assert list(job.logs()) == ["counted"]
+    assert job.outputs["count.txt"].read_text().strip() == "10000"
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def doubled(data: bytes) -> bytes:
+    return data + data
+
+
+def test_calls_and_maps_run_on_workers(client):
+    assert client.submit(squared, 7).result(PATIENCE_S) == 49
+    assert list(client.map(squared, range(1000))) == [n * n for n in range(1000)]
+
+
+def test_large_arguments_and_results_travel_as_objects(client):
+    data = bytes(range(256)) * 8192
+    assert client.submit(doubled, data).result(PATIENCE_S) == data + data
+
+
+def test_the_work_is_found_by_its_id(client):
+    job = client.run(["sh", "-c", "exit 3"])
+    with pytest.raises(gridloom.errors.JobFailedError) as caught:
+        client.get(job.id).result(PATIENCE_S)
+    assert caught.value.exit_code == 3
