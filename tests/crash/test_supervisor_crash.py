@@ -21,9 +21,10 @@ from gridloom.worker.supervision import handover, processes
 from gridloom.worker.supervision.records import read_record
 from gridloom_services.scheduler.states import FailureClass
 
+from tests.support.eventually import eventually, eventually_now
 from tests.support.local_platform import Ledger
 from tests.support.runtimes import LocalStage, clear, everywhere, gang, opened
-from tests.support.supervised import eventually, is_gone
+from tests.support.supervised import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,7 +72,7 @@ async def tree_of_processes(stage: LocalStage, runtime, watcher) -> tuple[int, s
     await runtime.start(made, everywhere(made))
     await watcher.running()
     path = stage.root / "job_a-a1" / "main.0" / "stdout"
-    eventually(lambda: path.read_text() == "ready\n", "the tree")
+    await eventually(lambda: path.read_text() == "ready\n")
     supervisor = supervisor_of(stage)
     tree = living_below(supervisor)
     assert len(tree) >= 6
@@ -86,7 +87,7 @@ async def test_nothing_outlives_a_supervisor_that_is_killed(stage):
         assert (end.failure_class, end.exit_code) == (FailureClass.NODE_LOST, None)
         assert end.reason == "its supervisor died"
         assert end.started_at is not None
-        eventually(lambda: all(map(is_gone, tree)), "the end of the tree")
+        await eventually(lambda: all(map(is_gone, tree)))
 
 
 async def test_a_killed_keeper_costs_nothing(stage):
@@ -110,7 +111,7 @@ async def test_without_keeper_and_supervisor_the_runtime_itself_ends_what_is_lef
         os.kill(parent_of(supervisor), signal.SIGKILL)
         os.kill(supervisor, signal.SIGKILL)
         assert (await watcher.ended()).failure_class is FailureClass.NODE_LOST
-        eventually(lambda: all(map(is_gone, marked)), "the end of the tree")
+        await eventually(lambda: all(map(is_gone, marked)))
         processes.send(tree, signal.SIGKILL)
 
 
@@ -118,7 +119,7 @@ async def test_a_supervisor_that_was_killed_while_nobody_listened_is_found(stage
     async with opened(stage) as (runtime, watcher):
         supervisor, tree = await tree_of_processes(stage, runtime, watcher)
     os.kill(supervisor, signal.SIGKILL)
-    eventually(lambda: all(map(is_gone, tree)), "the end of the tree, by the keeper")
+    await eventually(lambda: all(map(is_gone, tree)))
     async with opened(stage) as (_, watcher):
         assert (await watcher.ended()).failure_class is FailureClass.NODE_LOST
 
@@ -226,5 +227,5 @@ def check(folder: Path, plan: dict[str, dict[str, object]], lost: int, what: str
             assert end.exit_code == wanted["code"], f"{what}: {end}"
             assert times, f"{what}: {end}"
     assert lost >= 0, f"{what}: more gangs are lost than supervisors were killed"
-    eventually(lambda: not left_over(folder), f"{what}: the end of all commands")
+    eventually_now(lambda: not left_over(folder))
     assert [path.name for path in (folder / "gangs").iterdir() if path.is_dir()] == [], what

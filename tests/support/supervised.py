@@ -7,28 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import End, Spec, State, Stop
 from gridloom.worker.supervision.records import read_record, write_record, write_whole
 
+from tests.support.eventually import eventually_now
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 PATIENCE_S = 20.0
-Found = TypeVar("Found")
-
-
-def eventually(look: Callable[[], Found | None], what: str) -> Found:
-    """What `look` finds, as soon as it finds something true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.005)
-    return found
 
 
 def is_gone(pid: int) -> bool:
@@ -99,7 +89,9 @@ class Supervised:
 
     def running(self) -> State:
         """The state, once the command runs."""
-        record = eventually(lambda: read_record(self.path / handover.STATE), "the command's start")
+        eventually_now((self.path / handover.STATE).exists)
+        record = read_record(self.path / handover.STATE)
+        assert record is not None
         return State.from_record(record)
 
     def stop(self, grace_s: float, reason: str = "asked", *, gang: bool = False) -> None:

@@ -14,7 +14,8 @@ from gridloom.worker.supervision import handover, processes
 from gridloom.worker.supervision.records import read_record
 from gridloom.worker.supervisor import main
 
-from tests.support.supervised import Supervised, eventually, is_gone
+from tests.support.eventually import eventually_now
+from tests.support.supervised import Supervised, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,15 +165,15 @@ def test_nobody_who_forked_away_outlives_the_command(supervised):
     supervised.tell(*shell(script))
     supervised.begin()
     supervised.running()
-    eventually(lambda: len(_below(supervised, "sleep")) == 4, "four sleeps")
-    pids = _below(supervised, "sleep")
+    eventually_now(lambda: len(_sleeps(supervised)) == 4)
+    pids = _sleeps(supervised)
     assert supervised.wait().exit_code == 0
     assert all(map(is_gone, pids))
 
 
-def _below(supervised: Supervised, name: str) -> set[int]:
+def _sleeps(supervised: Supervised) -> set[int]:
     pids = processes.descendants(supervised.process.pid)
-    return {pid for pid in pids if processes.read_proc(f"{pid}/comm").strip() == name.encode()}
+    return {pid for pid in pids if processes.read_proc(f"{pid}/comm") == b"sleep\n"}
 
 
 def test_a_fork_bomb_ends_with_its_command(supervised):
@@ -210,7 +211,7 @@ def test_a_command_may_use_its_grace(supervised):
     script = "trap 'echo saved; exit 9' TERM; echo ready; while :; do sleep 0.01; done"
     supervised.tell(*shell(script))
     supervised.begin()
-    eventually(lambda: (supervised.path / handover.STDOUT).exists() and supervised.stream(), "sh")
+    eventually_now(lambda: (supervised.path / handover.STDOUT).exists() and supervised.stream())
     supervised.stop(10)
     end = supervised.wait()
     assert supervised.stream() == "ready\nsaved\n"
@@ -221,7 +222,7 @@ def test_children_of_a_command_that_is_stopped_may_use_the_grace_too(supervised)
     child = "trap 'sleep 0.2; echo saved; exit' TERM; echo ready; while :; do sleep 0.01; done"
     supervised.tell(*shell(f'sh -c "{child}" & wait'))
     supervised.begin()
-    eventually(lambda: (supervised.path / handover.STDOUT).exists() and supervised.stream(), "sh")
+    eventually_now(lambda: (supervised.path / handover.STDOUT).exists() and supervised.stream())
     supervised.stop(10)
     supervised.wait()
     assert supervised.stream() == "ready\nsaved\n"
@@ -231,7 +232,7 @@ def test_who_left_the_group_is_told_to_stop_when_the_command_has_ended(supervise
     supervised.tell(*shell("setsid sleep 1000 & sleep 1000"))
     supervised.begin()
     supervised.running()
-    eventually(lambda: len(_below(supervised, "sleep")) == 2, "two sleeps")
+    eventually_now(lambda: len(_sleeps(supervised)) == 2)
     before = time.monotonic()
     supervised.stop(15)
     supervised.wait()
@@ -339,7 +340,7 @@ def test_a_shared_process_reports_its_replicas_singly(supervised):
     script = 'echo "ended 1 0" > $GRIDLOOM_REPORT_FILE; echo "ended 2 -9" > $GRIDLOOM_REPORT_FILE'
     supervised.tell(*shell(f"{script}; sleep 1000"), colocate=True, replicas=[0, 1, 2])
     supervised.begin()
-    eventually(lambda: len(supervised.running().ended) == 2, "two reports")
+    eventually_now(lambda: len(supervised.running().ended) == 2)
     ended = supervised.running().ended
     assert ended["1"][:3] == (0, 0, handover.NO_FAILURE)
     assert ended["2"][:3] == (137, 9, handover.APPLICATION_ERROR)
@@ -371,7 +372,7 @@ def test_only_a_process_that_asked_is_told_of_a_change_by_a_signal(folders):
         supervised = next(folders)
         supervised.tell(*shell(f"{prelude}; {script}"), colocate=True)
         supervised.begin()
-        eventually(lambda s=supervised: s.running() and s.stream(), "the command")
+        eventually_now(lambda s=supervised: s.running() and s.stream())
         supervised.want(0, 1, 2)
         supervised.poke()
         if prelude == asks:

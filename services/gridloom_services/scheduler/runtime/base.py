@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from gridloom_services.scheduler.states import FailureClass
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
 # Exit codes that a runtime gives where the command itself gave none.
@@ -355,7 +355,7 @@ class Runtime(Protocol):
         index: int,
         command: tuple[str, ...],
         stdin: AsyncIterator[bytes],
-    ) -> AsyncIterator[ExecChunk]:
+    ) -> AsyncGenerator[ExecChunk, None]:
         """Run a command beside a running replica: its environment, its working folder.
 
         The end of `stdin` closes the command's standard input. Closing the iterator, the end of

@@ -11,7 +11,7 @@ from gridloom_services.scheduler.runtime.base import ExecChunk, LogStream
 from gridloom_services.scheduler.runtime.launcher import bare_python
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
 _READ_BYTES = 65536
@@ -24,7 +24,7 @@ async def run_beside(
     command: tuple[str, ...],
     stdin: AsyncIterator[bytes],
     environment: Mapping[str, str],
-) -> AsyncIterator[ExecChunk]:
+) -> AsyncGenerator[ExecChunk, None]:
     """Run a command in the environment of a unit; what it prints, and then its exit code.
 
     Closing the iterator ends the command, and so does the end of this process.

@@ -42,7 +42,7 @@ from gridloom_services.scheduler.runtime.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from gridloom_services.scheduler.runtime.base import ExecChunk, ObjectsDoor, ReplicaStatus
@@ -268,13 +268,15 @@ class LocalRuntime:
         index: int,
         command: tuple[str, ...],
         stdin: AsyncIterator[bytes],
-    ) -> AsyncIterator[ExecChunk]:
+    ) -> AsyncGenerator[ExecChunk, None]:
         """Run a command beside a running unit."""
         life = self._life(name, role, index)
         if life.has_ended or life.files.state() is None:
             raise GangNotFoundError(f"{name} {role}.{index} is not running")
-        async for chunk in run_beside(life.files.path, command, stdin, self._environment):
-            yield chunk
+        running = run_beside(life.files.path, command, stdin, self._environment)
+        async with contextlib.aclosing(running) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def capacity(self) -> tuple[NodeCapacity, ...]:
         """The one node."""

@@ -24,7 +24,7 @@ from gridloom_services.scheduler.runtime.base import (
 from gridloom_services.scheduler.runtime.board import StatusBoard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from gridloom_services.scheduler.runtime.memory_cluster import (
@@ -151,7 +151,7 @@ class MemoryRuntime:
         index: int,
         command: tuple[str, ...],
         stdin: AsyncIterator[bytes],
-    ) -> AsyncIterator[ExecChunk]:
+    ) -> AsyncGenerator[ExecChunk, None]:
         """Print the command's arguments and what comes in; exit with 0."""
         replica = self._replica(name, role, index)
         if replica.status.phase is not Phase.RUNNING:

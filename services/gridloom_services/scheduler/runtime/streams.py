@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from gridloom.worker.supervision.handover import GAP_SUFFIX
@@ -60,8 +59,7 @@ def keep_stream(path: Path, target: Path) -> None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    if not path.with_name(path.name + GAP_SUFFIX).exists():
-        shutil.move(path, target)
+    if not path.with_name(path.name + GAP_SUFFIX).exists() and _moved(path, target):
         return
     aside = target.with_name(f"{target.name}.part")
     with aside.open("wb") as file:
@@ -72,3 +70,11 @@ def keep_stream(path: Path, target: Path) -> None:
             offset, complete = chunk.next_offset, chunk.complete
     aside.rename(target)
     path.unlink()
+
+
+def _moved(path: Path, target: Path) -> bool:
+    try:
+        path.rename(target)
+    except OSError:  # another file system
+        return False
+    return True
