@@ -83,11 +83,15 @@ class Budget:
                 held[number] = held.get(number, 0) + amount
         return self._within(queue, held, total)
 
-    def keeps(self, queue: int, total: Need, start: int) -> bool:
-        """Whether a promise may start at `start`, beside the other promises."""
+    def keeps(self, queue: int, total: Need, start: int, end: int) -> bool:
+        """Whether a promise may hold from `start` to `end`, beside the other promises."""
         if not self._bounds[queue]:
             return True
-        return self._within(queue, self._held_at(queue, start), total)
+        return self._within(queue, self._held_at(queue, start), total) and all(
+            self._within(queue, claim.then, total)
+            for claim in self._claims.get(queue, ())
+            if start < claim.pledge.start < end
+        )
 
     def promise(self, queue: int, total: Need, pledge: Pledge) -> None:
         """A promise stands from here on."""

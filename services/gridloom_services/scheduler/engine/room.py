@@ -45,8 +45,9 @@ class Room:
             return None
         start = max(held.start, self.now)
         pledge = self._pledge(row, held.element, start, held.picks)
-        fits = self.pledges.fits(pledge.spread, start, pledge.end, pledge.base)
-        if not fits or not self.budget.keeps(state.jobs.queue[row], shape.total, start):
+        if not self.pledges.fits(pledge.spread, start, pledge.end, pledge.base):
+            return None
+        if not self.budget.keeps(state.jobs.queue[row], shape.total, start, pledge.end):
             return None
         self._stand(pledge)
         return pledge

@@ -449,9 +449,15 @@ class ReferencePlan:
             if amount
         ):
             return None
-        used = self.used(event.queue, start), self.promised_to(event.queue, start)
-        if not self.within(event.queue, *used, use.total):
-            return None
+        points = [start] + [
+            other.start
+            for other in self.promised
+            if other.queue == event.queue and start < other.start < use.end
+        ]
+        for point in points:
+            used = self.used(event.queue, point), self.promised_to(event.queue, point)
+            if not self.within(event.queue, *used, use.total):
+                return None
         self.promised.append(use)
         return use
 
