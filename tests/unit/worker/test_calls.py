@@ -278,6 +278,23 @@ def test_a_call_that_forks_is_answered_once(service, worker):
     assert not worker.seen("results")
 
 
+def test_a_child_that_an_item_has_forked_runs_no_other_item(service, worker, tmp_path):
+    def fork_once(work):
+        number, path = work
+        if number == 0 and os.fork() == 0:
+            time.sleep(0.1)
+        with open(path, "a") as file:  # noqa: PTH123
+            file.write(f"{number}\n")
+        return number
+
+    path = tmp_path / "runs"
+    run = service.chunk(fork_once, [(number, str(path)) for number in range(20)])
+    found = service.outcomes(worker, service.batch(run))
+    assert [found[0, item] for item in range(20)] == list(range(20))
+    time.sleep(0.3)
+    assert sorted(map(int, path.read_text().split())) == [0, *range(20)]
+
+
 def test_multiprocessing_works_within_a_call(service, worker):
     def spread():
         import multiprocessing
@@ -335,6 +352,29 @@ def test_an_item_that_swallows_its_timeout_leaves_the_others_alone(service, work
     assert set(found.values()) == {0}
 
 
+def test_an_item_that_fails_after_one_that_swallowed_its_timeout_runs_once(
+    service, worker, tmp_path
+):
+    def stubborn(work):
+        seconds, path = work
+        if path:
+            with open(path, "a") as file:  # noqa: PTH123
+                file.write("ran\n")
+            raise ValueError("no")
+        try:
+            time.sleep(seconds)
+        except TimeoutError:
+            return "done"
+        return seconds
+
+    path = tmp_path / "runs"
+    run = service.chunk(stubborn, [(0, "")] * 6 + [(60, ""), (0, str(path))], timeout_ms=100)
+    found = service.outcomes(worker, service.batch(run))
+    assert type(found[0, 6]) is TimeLimitError
+    assert type(found[0, 7]) is ValueError
+    assert path.read_text() == "ran\n"
+
+
 def test_opening_the_function_does_not_count_towards_the_timeout(service, worker):
     class SlowToOpen:
         def __reduce__(self):
@@ -386,6 +426,21 @@ def test_items_of_a_chunk_are_cancelled_singly(service, worker):
     found = service.collect(worker, batch)
     assert [found[0, item] for item in (0, 1, 2, 5)] == [0, 1, 2, 5]
     assert {type(found[0, item]) for item in (3, 4)} == {CancelledError}
+
+
+def test_items_cancelled_behind_quick_ones_are_left_out(service, worker):
+    def work(x):
+        time.sleep(0.4 if x == 0 else 0)
+        return x
+
+    batch = service.batch(service.chunk(work, range(2000)))
+    worker.send(batch=batch)
+    time.sleep(0.1)
+    ranges = [call_pb2.ItemRange(first=500, count=3), call_pb2.ItemRange(first=1990, count=10)]
+    worker.send(cancel=worker_pb2.UnitCancel(batch=batch.number, unit=0, ranges=ranges))
+    found = service.collect(worker, batch)
+    cancelled = [item for item in range(2000) if isinstance(found[0, item], CancelledError)]
+    assert cancelled == [500, 501, 502, *range(1990, 2000)]
 
 
 def test_a_cancel_that_does_not_mean_the_running_ones_lets_them_end(service, worker):

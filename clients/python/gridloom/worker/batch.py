@@ -184,6 +184,12 @@ class BatchRun:
         )
         self._send(worker_pb2.WorkerFrame(output=output))
 
+    def leave(self) -> None:
+        """In a forked child: end with the call that has forked it."""
+        self._end = 0
+        if self._chunk is not None:
+            self._chunk.replan()
+
     # ---- in the middle of user code
 
     def progress(self) -> None:
@@ -208,6 +214,8 @@ class BatchRun:
             return
         if self._chunk is not None:
             self._chunk.replan()
+            if request.ranges and not self._chunk.is_open:
+                return  # all items are being opened together: these are left out after that
         if request.running and any(item in each for each in ranges):
             self._attention.interrupt_here()
             self._slot[KILL_AT] = now_ns() + request.grace_ms * 1_000_000

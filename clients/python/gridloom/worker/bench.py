@@ -45,13 +45,17 @@ class Bench(Tools):
 
         Raises `LinkLostError` where nobody would hear of what comes next.
         """
-        if self.fork_watch.is_child:
-            flush_python_streams()
-            os._exit(0)
+        self.end_forked_child()
         if self.surroundings is not None:
             self.surroundings.restore()
         if self.link_lost:
             raise LinkLostError("the service went away during a call")
+
+    def end_forked_child(self) -> None:
+        """A child that a call has forked, and that has come back from it, ends here."""
+        if self.fork_watch.is_child:
+            flush_python_streams()
+            os._exit(0)
 
     def after_batch(self) -> None:
         """Leave nothing in a buffer, and no alarm running, for as long as there is no work."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.payload import Encoded
 from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK
-from gridloom.worker.failures import call_error, not_begun
+from gridloom.worker.failures import CallInterrupt, CallTimeoutError, call_error, not_begun
 from gridloom.worker.progress import (
     CAPTURING,
     DEADLINE,
@@ -46,6 +46,7 @@ class ChunkRun:
         self._plan = plan
         self._unit = unit
         self._position = position
+        self.is_open = False
         # Values that are not packed yet, and the item of the first of them.
         self._values: list[Any] = []
         self._first = 0
@@ -60,14 +61,22 @@ class ChunkRun:
         opened = self._open(first, count)
         if opened is None:
             return
+        self.is_open = True
         function, chunk = opened
         self._first, end = first, first + count
         while (item := self._next_item) < end:
-            if any(item in each for each in self._batch.cancelled_items(self._unit)):
+            upto = self._next_cancelled(item, end)
+            if upto == item:
                 self._skip(item)
-                continue
-            self._run_stride(function, chunk, item, end)
+            else:
+                self._run_stride(function, chunk, item, upto)
         self.pack()
+
+    def _next_cancelled(self, item: int, end: int) -> int:
+        """The first item from `item` on that is not to be begun, or `end`."""
+        ranges = self._batch.cancelled_items(self._unit)
+        starts = (max(each.start, item) for each in ranges if each.stop > item)
+        return min([end, *starts])
 
     @property
     def _next_item(self) -> int:
@@ -94,15 +103,13 @@ class ChunkRun:
 
     def _answer_all(self, first: int, count: int, error: BaseException) -> None:
         status, failure = self._batch.failure(self._plan, error)
-        data = failure.SerializeToString()
         for item in range(first, first + count):
-            self._batch.answers.add_items(self._unit, (item, 1), status, data)
+            self._add(item, 1, status, Encoded(failure.SerializeToString()))
         self._batch.leave_place(self._unit, first)
 
     def _skip(self, item: int) -> None:
         self.pack()
-        failure = not_begun().SerializeToString()
-        self._batch.answers.add_items(self._unit, (item, 1), CANCELLED, failure)
+        self._add(item, 1, CANCELLED, Encoded(not_begun().SerializeToString()))
         self._first = item + 1
 
     def _run_stride(
@@ -114,6 +121,7 @@ class ChunkRun:
         self._stride, self._stride_first = chunk[item : min(item + size, end)], item
         began = now_ns()
         error = self._run_items(function, item)
+        self._bench.end_forked_child()
         if error is not None or self._bench.attention.interrupted:
             self._settle(error)
         self._batch.leave_place(self._unit, item)
@@ -163,14 +171,17 @@ class ChunkRun:
     # ---- what became of them
 
     def _settle(self, error: BaseException | None) -> None:
-        """Answer for the item that failed, or that was told to stop and went on all the same."""
+        """Answer for the item that failed, and for one that was told to stop and went on."""
         unit, item = self._interrupted_place()
         if unit == self._unit and self._first <= item < self._next_item:
+            # The interruption itself may have come when the item's value was there already.
+            own = error if isinstance(error, CallInterrupt | CallTimeoutError) else None
             later = self._values[item + 1 - self._first :]
             del self._values[item - self._first :]
-            self._answer_item(item, error)
+            self._answer_item(item, own)
             self._values += later
-        elif error is not None:
+            error = None if own is error else error
+        if error is not None:
             self._answer_item(self._next_item, error)
 
     def _interrupted_place(self) -> tuple[int, int]:
@@ -181,7 +192,7 @@ class ChunkRun:
         self._bench.slot[PLACE] = encode_place(self._unit, item)
         self.pack()
         status, failure = self._batch.failure(self._plan, error)
-        self._batch.answers.add_items(self._unit, (item, 1), status, failure.SerializeToString())
+        self._add(item, 1, status, Encoded(failure.SerializeToString()))
         self._first = item + 1
 
     def pack(self) -> None:
@@ -193,23 +204,22 @@ class ChunkRun:
         del self._values[: len(values)]
         self._first += len(values)
         with self._within(first):
-            try:
-                encoded = self._bench.codec.encode_values(values)
-            except Exception:  # noqa: BLE001  # one of them is at fault: which is found below
-                self._pack_singly(first, values)
-            else:
-                items = (first, len(values))
-                self._batch.answers.add_items(self._unit, items, OK, encoded.data, encoded.objects)
+            status, encoded = self._packed(values)
+            if status == OK or len(values) == 1:
+                self._add(first, len(values), status, encoded)
+                return
+            for item, value in enumerate(values, first):  # one of them is at fault
+                self._add(item, 1, *self._packed([value]))
 
-    def _pack_singly(self, first: int, values: list[Any]) -> None:
-        for item, value in enumerate(values, first):
-            status = OK
-            try:
-                encoded = self._bench.codec.encode_values([value])
-            except Exception as error:  # noqa: BLE001  # it is this item's result
-                status, encoded = ERROR, Encoded(call_error(error).SerializeToString())
-            items = (item, 1)
-            self._batch.answers.add_items(self._unit, items, status, encoded.data, encoded.objects)
+    def _packed(self, values: list[Any]) -> tuple[int, Encoded]:
+        try:
+            return OK, self._bench.codec.encode_values(values)
+        except Exception as error:  # noqa: BLE001  # pickling runs user code; this is its result
+            return ERROR, Encoded(call_error(error).SerializeToString())
+
+    def _add(self, first: int, count: int, status: int, encoded: Encoded) -> None:
+        items = (first, count)
+        self._batch.answers.add_items(self._unit, items, status, encoded.data, encoded.objects)
 
     @contextlib.contextmanager
     def _within(self, item: int) -> Iterator[None]:
@@ -230,6 +240,5 @@ class ChunkRun:
             self._stride_size = max(self._stride_size * _STRIDE_NS // took_ns, 1)
 
     def replan(self) -> None:
-        """Something was cancelled: end the stride after the item that runs."""
-        _, item = decode_place(self._bench.slot[PLACE])
-        del self._stride[item + 1 - self._stride_first :]
+        """Something was cancelled, or nothing more is wanted: end the stride with this item."""
+        del self._stride[self._next_item + 1 - self._stride_first :]

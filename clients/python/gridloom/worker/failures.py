@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pickle
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridloom.api.functions.v1 import call_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 _OWN_FILES = "/gridloom/worker/"
 # Each chain of causes ends; one that was tied to a ring does not.
@@ -63,11 +69,16 @@ def too_late(name: str, timeout_ns: int, raised: BaseException | None = None) ->
     return own_error("TimeLimitError", message, raised=raised, limit_s=limit_s)
 
 
-def _text(error: BaseException) -> str:
+def _tried(work: Callable[[], T], otherwise: T) -> T:
+    """What users' classes do when they are shown or pickled may fail in any way."""
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # the class's own `__str__`
-        return f"<{type(error).__name__} that cannot be shown>"
+        return work()
+    except Exception:  # noqa: BLE001  # as said
+        return otherwise
+
+
+def _text(error: BaseException) -> str:
+    return _tried(lambda: str(error), f"<{type(error).__name__} that cannot be shown>")
 
 
 def _traceback(error: BaseException) -> str:
@@ -75,30 +86,33 @@ def _traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and _OWN_FILES in trace.tb_frame.f_code.co_filename:
         trace = trace.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception:  # noqa: BLE001  # a class's own `__str__`, somewhere in the chain
-        text = "".join(traceback.format_tb(trace)) + type(error).__qualname__
+    text = "".join(
+        _tried(
+            lambda: traceback.format_exception(type(error), error, trace),
+            [*traceback.format_tb(trace), type(error).__qualname__],
+        )
+    )
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "\n[cut]"
 
 
 def _pickled(error: BaseException) -> bytes:
-    """A pickle that opens as the exception with its causes, or nothing.
-
-    It is opened here once: many classes pickle well and then refuse their own arguments.
-    """
+    """A pickle that opens as the exception with its causes, or nothing."""
     import cloudpickle
 
     chain = _chain(error)
     for errors in (chain, chain[:1]):
         for dumps in (pickle.dumps, cloudpickle.dumps):
-            try:
-                data: bytes = dumps(_Chained(errors), 5)
-                if type(pickle.loads(data)) is type(error):  # noqa: S301  # our own
-                    return data
-            except Exception:  # noqa: BLE001, S112  # a class's own code; the text remains
-                continue
+            data = _tried(functools.partial(_pickle_that_opens, errors, dumps), b"")
+            if data:
+                return data
     return b""
+
+
+def _pickle_that_opens(errors: list[BaseException], dumps: Callable[..., bytes]) -> bytes:
+    """It is opened here once: many classes pickle well and then refuse their own arguments."""
+    data = dumps(_Chained(errors), 5)
+    opened = pickle.loads(data)  # noqa: S301  # our own
+    return data if type(opened) is type(errors[0]) else b""
 
 
 def _chain(error: BaseException) -> list[BaseException]:

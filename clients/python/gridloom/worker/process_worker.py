@@ -88,9 +88,11 @@ class ProcessWorker:
             self._bench.codec.payload_limit_bytes = welcome.payload_limit_bytes
 
     def _leave_link(self) -> None:
-        """In a forked child: the service must not hear from it."""
+        """In a forked child: the service must not hear from it, and it runs no more calls."""
         if self._link is not None:
             self._link.close()
+        if self._batch is not None:
+            self._batch.leave()
 
     def _send(self, frame: WorkerFrame) -> None:
         """Send, also from within user code, which must not learn that the link is lost."""
