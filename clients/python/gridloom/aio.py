@@ -15,7 +15,7 @@ from gridloom.async_channel import AsyncConnection
 from gridloom.jobs import listing, operations
 from gridloom.jobs import queues as queue_operations
 from gridloom.jobs.async_handle import AsyncJob
-from gridloom.jobs.dependencies import Dependencies, job_ids
+from gridloom.jobs.dependencies import Dependencies, flat, handles_by_id, job_ids
 from gridloom.jobs.filters import JobFilter, filter_message
 from gridloom.jobs.handle import limit_s
 from gridloom.jobs.waiting import shown
@@ -145,10 +145,16 @@ class AsyncClient:
         progress: bool | None = None,
     ) -> list[AsyncJob]:
         """Return the jobs when all are over; a `TimeoutError` where that takes longer."""
-        meant = job_ids(jobs, field="jobs")
+        given = flat(jobs, field="jobs")
+        meant = job_ids(given, field="jobs")
         with shown(meant, progress) as see:
             await self.connection.run(operations.wait(meant, limit_s(timeout), see))
-        return [await self.job(job_id) for job_id in meant]
+        looks = await self.connection.run(operations.looks(meant))
+        known = handles_by_id(given)
+        return [
+            (known.get(each) or AsyncJob(self, each, looks[each])).saw(looks[each])
+            for each in meant
+        ]
 
     async def cancel(
         self, jobs: Dependencies, grace: units.Duration | None = None, reason: str = ""

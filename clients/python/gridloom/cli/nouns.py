@@ -9,6 +9,7 @@ from gridloom import units
 from gridloom.cli import documents, words
 from gridloom.cli.screen import Column, Noun
 from gridloom.jobs.outcome import end_words
+from gridloom.jobs.states import FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def _job_sheet(job: JobInfo) -> Iterator[tuple[str, str | tuple[str, str]]]:
         yield "elements", f"{job.elements:,}: {words.array_states(job)}"
     if job.reason:
         yield "reason", job.reason
-    if job.state.is_final and job.failure_class:
+    if job.failure_class not in {None, FailureClass.APPLICATION_ERROR} or job.signal:
         yield "ended by", end_words(job)
     yield "queue", f"{job.project}/{job.queue}, priority {job.priority}"
     yield "owner", job.owner

@@ -10,8 +10,10 @@ from gridloom import ids
 from gridloom.jobs import listing, operations
 from gridloom.jobs.handle import Job, limit_s
 from gridloom.jobs.logs import LineReading, LogQuery
+from gridloom.jobs.outcome import result_of
 from gridloom.jobs.outputs import NamedOutputs, Output, Outputs
 from gridloom.jobs.picture import job_html, job_text
+from gridloom.jobs.states import JobState
 from gridloom.jobs.waiting import shown
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from gridloom.jobs.execution import ExecResult
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
     from gridloom.jobs.outcome import JobResult
-    from gridloom.jobs.states import JobState
     from gridloom.operation import Operation
 
 
@@ -101,6 +102,11 @@ class AsyncJob:
             await self.refresh()
         return self._info.state
 
+    def saw(self, info: JobInfo) -> AsyncJob:
+        """Somebody has looked at it: `info` is what was seen last."""
+        self._info = info
+        return self
+
     async def refresh(self) -> JobInfo:
         """Look at it again."""
         self._info = await self._client.connection.run(operations.get(self._id))
@@ -116,8 +122,9 @@ class AsyncJob:
     ) -> JobState:
         """Return its final state when it is over; a `TimeoutError` where that takes longer."""
         with shown([self._id], progress) as see:
-            await self._client.connection.run(operations.wait([self._id], limit_s(timeout), see))
-        return (await self.refresh()).state
+            end = operations.ended(self._id, limit_s(timeout), see)
+            self._info = await self._client.connection.run(end)
+        return self._info.state
 
     async def result(
         self,
@@ -126,9 +133,9 @@ class AsyncJob:
         progress: bool | None = None,
     ) -> JobResult:
         """Wait, then the result. A failure is raised as its `JobError`, with the last lines."""
-        with shown([self._id], progress) as see:
-            done = operations.result(self._id, limit_s(timeout), see)
-            return await self._client.connection.run(done)
+        if await self.wait(timeout, progress=progress) is JobState.SUCCEEDED:
+            return result_of(self._info)
+        raise await self._client.connection.run(operations.failure(self._info))
 
     async def cancel(self, grace: units.Duration | None = None, reason: str = "") -> JobInfo:
         """End it: SIGTERM, and SIGKILL after `grace` (10 s). One that is over stays as it is."""

@@ -100,13 +100,17 @@ class JobVerbs:
     ) -> list[Job]:
         """Return the jobs when all are over; a `TimeoutError` where that takes longer.
 
-        A bar shows how far it is where a person looks; `progress` forces it or forbids it. Ctrl-C
-        leaves the jobs running and says how to come back, a second one cancels them.
+        Handles that were given come back themselves, looked at anew. A bar shows how far it is
+        where a person looks; `progress` forces it or forbids it. Ctrl-C leaves the jobs running
+        and says how to come back, a second one cancels them.
         """
-        meant = dependencies.job_ids(jobs, field="jobs")
+        given = dependencies.flat(jobs, field="jobs")
+        meant = dependencies.job_ids(given, field="jobs")
         with waiting.attending(meant, progress, self.cancel) as see:
             self.connection.run(operations.wait(meant, handle.limit_s(timeout), see))
-        return [handle.Job(self, job_id) for job_id in meant]
+        looks = self.connection.run(operations.looks(meant))
+        known = dependencies.handles_by_id(given)
+        return [(known.get(each) or handle.Job(self, each)).saw(looks[each]) for each in meant]
 
     def cancel(
         self, jobs: Dependencies, grace: units.Duration | None = None, reason: str = ""

@@ -10,8 +10,10 @@ from gridloom.errors import GridloomError
 from gridloom.jobs import listing, operations
 from gridloom.jobs.execution import ExecResult, ExecTally, exec_requests, pieces_of, run_command
 from gridloom.jobs.logs import LineReading, LogQuery
+from gridloom.jobs.outcome import result_of
 from gridloom.jobs.outputs import Outputs
 from gridloom.jobs.picture import job_html, job_text
+from gridloom.jobs.states import JobState
 from gridloom.jobs.waiting import attending
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from gridloom.jobs.face import JobVerbs
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
     from gridloom.jobs.outcome import JobResult
-    from gridloom.jobs.states import JobState
     from gridloom.operation import Operation
 
 _FRESH_S = 1.0
@@ -68,9 +69,13 @@ class Job:
         """Look at it again."""
         return self._seen(self._client.connection.run(operations.get(self._id)))
 
-    def _seen(self, info: JobInfo) -> JobInfo:
+    def saw(self, info: JobInfo) -> Job:
+        """Somebody has looked at it: `info` is what was seen last."""
         self._info, self._looked = info, time.monotonic()
-        return info
+        return self
+
+    def _seen(self, info: JobInfo) -> JobInfo:
+        return self.saw(info).info
 
     # ---- its end
 
@@ -83,16 +88,16 @@ class Job:
         leaves the job running and says how to come back, a second one cancels it.
         """
         with attending([self._id], progress, self._client.cancel) as see:
-            self._client.connection.run(operations.wait([self._id], limit_s(timeout), see))
-        return self.refresh().state
+            end = operations.ended(self._id, limit_s(timeout), see)
+            return self._seen(self._client.connection.run(end)).state
 
     def result(
         self, timeout: units.Duration | None = None, *, progress: bool | None = None
     ) -> JobResult:
         """Wait, then the result. A failure is raised as its `JobError`, with the last lines."""
-        with attending([self._id], progress, self._client.cancel) as see:
-            done = operations.result(self._id, limit_s(timeout), see)
-            return self._client.connection.run(done)
+        if self.wait(timeout, progress=progress) is JobState.SUCCEEDED:
+            return result_of(self.info)
+        raise self._client.connection.run(operations.failure(self.info))
 
     def cancel(self, grace: units.Duration | None = None, reason: str = "") -> JobInfo:
         """End it: SIGTERM, and SIGKILL after `grace` (10 s). One that is over stays as it is."""

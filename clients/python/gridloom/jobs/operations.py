@@ -9,17 +9,15 @@ from gridloom import ids, units
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.errors import GridloomError
 from gridloom.jobs.info import Explanation, JobInfo, read_explanation, read_job
+from gridloom.jobs.listing import PAGE, jobs_page
 from gridloom.jobs.logs import LineReading, LogQuery
 from gridloom.jobs.outcome import (
     TAIL_LINES,
-    JobResult,
     failed_numbers,
     failure_of,
-    result_of,
     tail_text,
 )
 from gridloom.jobs.request import JobDraft, job_draft
-from gridloom.jobs.states import JobState
 from gridloom.jobs.times import duration_of
 from gridloom.jobs.watch import EndWatch
 from gridloom.operation import Blocking, Call, Collect
@@ -70,6 +68,19 @@ def get(job_id: str, timeout_s: float | None = None) -> Operation[JobInfo]:
     return read_job(answer.job)
 
 
+def looks(job_ids: Sequence[str]) -> Operation[dict[str, JobInfo]]:
+    """Jobs and array elements as they are now, by id; a `NotFoundError` where one is missing."""
+    found: dict[str, JobInfo] = {}
+    whole = [each for each in job_ids if ids.split_job_id(each)[1] is None]
+    for start in range(0, len(whole) if len(job_ids) > 1 else 0, PAGE):
+        page, _ = yield from jobs_page({"ids": whole[start : start + PAGE]}, "", PAGE)
+        found.update((job.id, job) for job in page)
+    for single in job_ids:
+        if single not in found:
+            found[single] = yield from get(single)
+    return found
+
+
 def wait(
     job_ids: Sequence[str], timeout_s: float | None, see: Callable[[JobInfo], None] | None = None
 ) -> Operation[None]:
@@ -77,26 +88,21 @@ def wait(
 
     `see` is shown each job, at first and at every change.
     """
-    missing = []
-    for job_id in job_ids:
-        job = yield from get(job_id)
-        if see is not None:
+    found = yield from looks(job_ids)
+    if see is not None:
+        for job in found.values():
             see(job)
-        if not job.state.is_final:
-            missing.append(job_id)
+    missing = [job_id for job_id in job_ids if not found[job_id].state.is_final]
     if missing:
         yield Collect(EndWatch(missing, see), timeout_s)
 
 
-def result(
+def ended(
     job_id: str, timeout_s: float | None, see: Callable[[JobInfo], None] | None = None
-) -> Operation[JobResult]:
-    """Wait, then the result; the `JobError` of its failure class where it did not succeed."""
+) -> Operation[JobInfo]:
+    """Wait, then the job as it ended."""
     yield from wait([job_id], timeout_s, see)
-    job = yield from get(job_id)
-    if job.state is JobState.SUCCEEDED:
-        return result_of(job)
-    raise (yield from failure(job))
+    return (yield from get(job_id))
 
 
 def failure(job: JobInfo, *, with_log: bool = True) -> Operation[GridloomError]:

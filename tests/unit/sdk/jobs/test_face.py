@@ -101,8 +101,9 @@ class TestTheEnd:
     def test_a_result_is_waited_for(self, platform: ScriptedPlatform, client: Client):
         platform.script("GetJob", got(job()), got(job()), got(job("SUCCEEDED")))
         platform.script("WatchJobs", [said(job()), said(job("SUCCEEDED")), None])
-        result = client.job(JOB).result()
-        assert result.exit_code == 0
+        handle = client.job(JOB)
+        assert handle.result().exit_code == 0
+        assert handle.info.state is JobState.SUCCEEDED
         assert list(platform.requests["WatchJobs"][0].filter.job_ids) == [JOB]
 
     def test_what_is_over_is_not_watched(self, platform: ScriptedPlatform, client: Client):
@@ -156,7 +157,14 @@ class TestTheEnd:
     ):
         platform.script("GetJob", lambda request: got(job("RUNNING", request.job_id)))
         platform.script("WatchJobs", [said(job("FAILED")), said(job("SUCCEEDED", OTHER)), None])
-        assert [each.id for each in client.wait([JOB, OTHER])] == [JOB, OTHER]
+        begun = [job("RUNNING", OTHER), job("RUNNING")]
+        ends = [job("SUCCEEDED", OTHER), job("FAILED")]
+        pages = [pb.ListJobsResponse(jobs=page) for page in (begun, ends)]
+        platform.script("ListJobs", *pages)
+        handle = client.job(JOB)
+        ended = client.wait(each for each in (handle, OTHER))
+        assert ended[0] is handle
+        assert [each.info.state.value for each in ended] == ["FAILED", "SUCCEEDED"]
         assert len(platform.requests["WatchJobs"]) == 1
 
     def test_a_cancel_carries_its_grace(self, platform: ScriptedPlatform, client: Client):
