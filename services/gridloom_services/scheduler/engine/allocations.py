@@ -74,6 +74,9 @@ class EntryTable(Table):
 
 def picks_of(placement: tuple[Assignment, ...], shape: Shape, nodes: NodeTable) -> list[Pick]:
     """A placement by node and role; a node that is not known gets a row."""
+    if len(placement) == 1:
+        only = placement[0]
+        return [(nodes.row(only.node), shape.position(only.role), 1)]
     counts: dict[tuple[str, str], int] = {}
     for assignment in placement:
         key = (assignment.node, assignment.role)

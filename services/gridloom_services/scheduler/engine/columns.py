@@ -81,6 +81,10 @@ class Table:
                 view[row] = 0
         self._spare.append(row)
 
+    def give_cleared(self, row: int) -> None:
+        """Give a row back of which no cell is ever read before it is written again."""
+        self._spare.append(row)
+
     def array(self, field: str) -> Ints:
         """A whole column, rows that nobody uses included (zeros)."""
         return self._columns.data[self.fields.index(field), : self.size]

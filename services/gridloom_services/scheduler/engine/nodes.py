@@ -31,8 +31,10 @@ def is_device(resource: str) -> bool:
 class Kinds:
     """Numbers of distinct capacities, each for as long as some node has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self.capacities: list[Need] = []
+        self.devices: list[bool] = []
         self._numbers: dict[Need, int] = {}
         self._references: list[int] = []
         self._spare: list[int] = []
@@ -53,13 +55,15 @@ class Kinds:
             self._spare.append(number)
 
     def _add(self, capacity: Need) -> int:
-        if self._spare:
-            number = self._spare.pop()
-            self.capacities[number] = capacity
-            return number
-        self.capacities.append(capacity)
-        self._references.append(0)
-        return len(self.capacities) - 1
+        if not self._spare:
+            self._spare.append(len(self.capacities))
+            self.capacities.append(())
+            self.devices.append(False)
+            self._references.append(0)
+        number = self._spare.pop()
+        self.capacities[number] = capacity
+        self.devices[number] = any(is_device(self._resources.names[n]) for n, _ in capacity)
+        return number
 
 
 class NodeTable(Table):
@@ -85,7 +89,7 @@ class NodeTable(Table):
         self.names: list[str] = []
         self.labels: list[Mapping[str, str]] = []
         self.rows: dict[str, int] = {}
-        self.kinds = Kinds()
+        self.kinds = Kinds(resources)
         self.epoch = 1
         self._masks: dict[Selector, Mask] = {}
         self._ranks: Ints | None = None
@@ -98,7 +102,6 @@ class NodeTable(Table):
         self.present[row] = 1
         self.schedulable[row] = int(event.schedulable)
         self.labels[row] = dict(event.labels)
-        self.devices[row] = int(self.has_devices(need))
         self._set_capacity(row, need)
         self.epoch += 1
         if was != (1, int(event.schedulable), event.labels):
@@ -109,15 +112,11 @@ class NodeTable(Table):
         row = self.rows.get(name)
         if row is None or not self.present[row]:
             raise EngineError(f"node {name!r} is not here")
-        self.present[row] = self.schedulable[row] = self.devices[row] = 0
+        self.present[row] = self.schedulable[row] = 0
         self._set_capacity(row, ())
         self.epoch += 1
         self._masks.clear()
         self._drop_if_unused(row)
-
-    def has_devices(self, capacity: Need) -> bool:
-        """Whether a node of this capacity has any device."""
-        return any(is_device(self.resources.names[number]) for number, _ in capacity)
 
     def row(self, name: str) -> int:
         """The row of a node; one without capacity is made for a name that is not known."""
@@ -185,6 +184,7 @@ class NodeTable(Table):
         before, capacity = self.kind[row], dict(need)
         self.kind[row] = self.kinds.acquire(need)
         self.kinds.release(before)
+        self.devices[row] = self.kinds.devices[self.kind[row]]
         for number, (have, free) in enumerate(
             zip(self.capacity.views, self.free.views, strict=True)
         ):

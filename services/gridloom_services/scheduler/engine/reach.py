@@ -82,7 +82,7 @@ class Reaches:
         for kind in kinds:
             holds = self._holds(kind, rows, wanted) * counts[kind]
             everywhere += holds
-            if not self._has_devices(kind):
+            if not self._nodes.kinds.devices[kind]:
                 plain += holds
         spares = (classes.array("devices")[rows] == 0) & self._spares()
         reach = np.where(spares & (plain >= wanted), PLAIN, ALL)
@@ -99,9 +99,6 @@ class Reaches:
             fits = capacity.get(number, 0) // np.maximum(need, 1)
             np.minimum(holds, fits, out=holds, where=asks)
         return holds
-
-    def _has_devices(self, kind: int) -> bool:
-        return self._nodes.has_devices(self._nodes.kinds.capacities[kind])
 
     def _spares(self) -> bool:
         return self._spare_devices and bool(self._nodes.array("devices").any())

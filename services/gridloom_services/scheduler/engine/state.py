@@ -254,18 +254,19 @@ class State:
                 used[number][queue] += amount * count
 
     def _free(self, entry: int, queue: int, count: int) -> None:
-        node, had = self.entries.node[entry], self.entries.count[entry]
-        for number, column in enumerate(self.entries.amounts.views):
-            amount = column[entry] // had * count
+        entries, free, used = self.entries, self.nodes.free.views, self.queues.used.views
+        node, had = entries.node[entry], entries.count[entry]
+        for number, column in enumerate(entries.amounts.views):
+            amount = column[entry]
             if amount:
+                amount = amount if count == had else amount // had * count
                 column[entry] -= amount
-                self.nodes.free.views[number][node] += amount
-                self.queues.used.views[number][queue] -= amount
+                free[number][node] += amount
+                used[number][queue] -= amount
+        entries.count[entry] = had - count
         if count == had:
-            self.entries.give(entry)
+            entries.give_cleared(entry)
             self.nodes.release(node)
-        else:
-            self.entries.count[entry] = had - count
 
     def _is_at(self, entry: int, node: int, role: int) -> bool:
         return self.entries.node[entry] == node and self.entries.role[entry] == role
