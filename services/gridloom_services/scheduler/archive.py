@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gridloom_services.scheduler.runtime.base import LogChunk, LogStream
+from gridloom_services.scheduler.runtime.streams import read_stream
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridloom_services.scheduler.runtime.base import Runtime
+    from gridloom_services.scheduler.runtime.base import LogChunk, LogStream, Runtime
 
 
 class LogArchive:
@@ -57,13 +57,4 @@ class LogArchive:
     ) -> LogChunk:
         """Return part of a stream; a negative offset counts from its end. Nothing: it is empty."""
         path = self.folder_of(gang) / f"{role}.{index}.{stream.value}"
-        try:
-            with path.open("rb") as file:
-                size = file.seek(0, 2)
-                begin = max(size + offset, 0) if offset < 0 else min(offset, size)
-                file.seek(begin)
-                data = file.read(limit)
-        except FileNotFoundError:
-            return LogChunk(b"", max(offset, 0), max(offset, 0), complete=True)
-        after = begin + len(data)
-        return LogChunk(data, begin, after, complete=after >= size)
+        return read_stream(path, offset, limit, is_over=True)

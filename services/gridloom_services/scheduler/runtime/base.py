@@ -344,8 +344,9 @@ class Runtime(Protocol):
         """Put the logs of an ended gang into a folder, for keeping after `forget`.
 
         Files `<role>.<index>.stdout` and `.stderr`, one pair for each `log_index`; empty streams
-        make no file. They may be moved rather than copied: afterwards `logs` may find nothing.
-        Idempotent: it completes what an earlier call began.
+        make no file. `streams.read_stream` reads them at the offsets that `logs` had. They may be
+        moved rather than copied: afterwards `logs` may find nothing. Idempotent: it completes what
+        an earlier call began.
         """
 
     def exec(

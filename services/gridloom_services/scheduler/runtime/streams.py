@@ -52,15 +52,25 @@ def _missing(count: int) -> bytes:
 
 
 def keep_stream(path: Path, target: Path) -> None:
-    """Move a finished stream to `target`, as a reader would see it.
+    """Move a finished stream to `target`, to be read with `read_stream` as before.
 
     Nothing is done where it is empty or has been moved already. The target is whole or not there,
     whenever this is cut short.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    if not path.with_name(path.name + GAP_SUFFIX).exists() and _moved(path, target):
-        return
+    gap, kept_gap = (each.with_name(each.name + GAP_SUFFIX) for each in (path, target))
+    try:
+        # What is missing first: whoever finds the stream is told of it.
+        if gap.exists():
+            gap.rename(kept_gap)
+        path.rename(target)
+    except OSError:  # another file system
+        _copy(path, gap, target)
+
+
+def _copy(path: Path, gap: Path, target: Path) -> None:
+    """Copy a stream as a reader sees it, what is missing told in its place."""
     aside = target.with_name(f"{target.name}.part")
     with aside.open("wb") as file:
         offset, complete = 0, False
@@ -70,11 +80,4 @@ def keep_stream(path: Path, target: Path) -> None:
             offset, complete = chunk.next_offset, chunk.complete
     aside.rename(target)
     path.unlink()
-
-
-def _moved(path: Path, target: Path) -> bool:
-    try:
-        path.rename(target)
-    except OSError:  # another file system
-        return False
-    return True
+    gap.unlink(missing_ok=True)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 from gridloom.worker.supervision.records import write_record
 from gridloom_services.scheduler.runtime.base import LogChunk
@@ -53,13 +57,21 @@ def test_a_reader_within_the_gap_is_told_what_it_misses_from_there(cut):
     assert (chunk.offset, chunk.next_offset, chunk.complete) == (8192, 12288, False)
 
 
-def test_kept_streams_hold_no_hole(cut, tmp_path):
+def test_a_kept_stream_reads_as_it_did(cut, tmp_path):
+    before = read_all(cut, 1000)
     target = tmp_path / "kept"
     keep_stream(cut, target)
-    assert target.read_bytes() == b"a" * 4096 + MISSING + b"z" * 4096
-    assert not cut.exists()
+    assert read_all(target, 1000) == before
+    assert read_stream(target, 12288, 3, is_over=True).data == b"zzz"
     keep_stream(cut, target)
-    assert target.stat().st_size > 8192
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "kept.gap"]
+
+
+def test_keeping_that_was_cut_short_is_completed(cut, tmp_path):
+    before = read_all(cut, 1000)
+    (tmp_path / "stdout.gap").rename(tmp_path / "kept.gap")
+    keep_stream(cut, tmp_path / "kept")
+    assert read_all(tmp_path / "kept", 1000) == before
 
 
 def test_an_empty_stream_is_not_kept(tmp_path):
@@ -69,7 +81,13 @@ def test_an_empty_stream_is_not_kept(tmp_path):
     assert not (tmp_path / "kept").exists()
 
 
-def test_a_copy_that_was_cut_short_is_made_again(cut, tmp_path):
-    (tmp_path / "kept.part").write_bytes(b"half")
-    keep_stream(cut, tmp_path / "kept")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "stdout.gap"]
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="there is no other file system")
+def test_a_stream_is_kept_on_another_file_system_as_a_reader_sees_it(cut):
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    try:
+        keep_stream(cut, folder / "kept")
+        assert [path.name for path in folder.iterdir()] == ["kept"]
+        assert (folder / "kept").read_bytes() == b"a" * 4096 + MISSING + b"z" * 4096
+        assert not cut.exists()
+    finally:
+        shutil.rmtree(folder)

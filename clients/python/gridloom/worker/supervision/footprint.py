@@ -7,12 +7,14 @@ import resource
 
 from gridloom.worker.supervision import processes
 
-# Faster than a process can fill memory: what is between two looks cannot exceed the limit by much.
+# Faster than a process fills memory: what it takes between two looks while it grows is little.
 _FILL_BYTES_PER_S = 4 << 30
 _SHORTEST_S = 0.005
-_SHORT_S = 0.02
-_LONGEST_S = 1.0
-# Less than this over the highest so far is no news.
+_GROWING_S = 0.02
+# Somebody who has not grown for a while may take this long to be noticed when it does.
+_CALM_S = 0.25
+_CALM_WITHOUT_LIMIT_S = 2.0
+# Less than this over what it was is no growth.
 _GROWTH = 1.02
 
 
@@ -34,19 +36,20 @@ class Footprint:
         used = processes.resident_bytes(pids)
         if 0 < self.limit_bytes < used:
             used = processes.proportional_bytes(pids)
-        grown = used > self.peak_bytes * _GROWTH
-        self.peak_bytes = max(self.peak_bytes, used)
-        self._calm = 0 if grown else self._calm + 1
+        self._calm = 0 if used > self._now_bytes * _GROWTH else self._calm + 1
         self._now_bytes = used
+        self.peak_bytes = max(self.peak_bytes, used)
         return 0 < self.limit_bytes < used
 
     def pause_s(self) -> float:
-        """How long not to look again: short near the limit and while it grows."""
-        patience = min(_LONGEST_S, _SHORT_S * 2.0 ** min(self._calm, 10))
+        """How long not to look again: short while it grows, and then shorter near the limit."""
+        calm_s = _GROWING_S * 2.0 ** min(self._calm, 10)
         if not self.limit_bytes:
-            return patience
-        room = max(0, self.limit_bytes - self._now_bytes) / _FILL_BYTES_PER_S
-        return max(_SHORTEST_S, min(room, patience))
+            return min(calm_s, _CALM_WITHOUT_LIMIT_S)
+        room_s = max(0, self.limit_bytes - self._now_bytes) / _FILL_BYTES_PER_S
+        if not self._calm:
+            return max(_SHORTEST_S, min(room_s, calm_s))
+        return min(max(room_s, calm_s), _CALM_S)
 
     def note_largest(self, largest_bytes: int) -> None:
         """Take over the largest process's peak, as the kernel kept it.

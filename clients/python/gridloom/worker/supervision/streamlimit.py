@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK_BYTES = 4096
-_WRITE_BYTES_PER_S = 2 << 30
+_WRITE_BYTES_PER_S = 1 << 30
 _SHORTEST_S = 0.01
+# Of a stream that nobody writes to: a burst may be too large for this long.
+_LONGEST_S = 1.0
 
 
 class StreamLimit:
@@ -34,10 +36,13 @@ class StreamLimit:
         self._slack = max(_BLOCK_BYTES, limit_bytes // 8)
         self._kept_from = self._head
         self._size = 0
+        self._calm = 0
 
     def look(self) -> None:
         """Cut what is too much. OSError on a full disk; nothing is cut then."""
-        self._size = os.fstat(self._descriptor).st_size
+        size = os.fstat(self._descriptor).st_size
+        self._calm = 0 if size > self._size else min(self._calm + 1, 10)
+        self._size = size
         if self._size - self._kept_from <= self._tail + self._slack:
             return
         end = (self._size - self._tail) // _BLOCK_BYTES * _BLOCK_BYTES
@@ -51,6 +56,6 @@ class StreamLimit:
             gap.unlink()
 
     def pause_s(self) -> float:
-        """How long not to look again: no writer fills the rest sooner."""
+        """How long not to look again: hardly any writer fills the rest sooner."""
         room = self._kept_from + self._tail + self._slack - self._size
-        return max(_SHORTEST_S, room / _WRITE_BYTES_PER_S)
+        return min(_LONGEST_S, max(_SHORTEST_S, room / _WRITE_BYTES_PER_S) * 2.0**self._calm)
