@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gridloom_services.common.background import Background
 from gridloom_services.common.metrics import NO_METRICS
@@ -28,10 +28,12 @@ from gridloom_services.scheduler.spec import ArraySpec, JobSpec, Range, Role
 from gridloom_services.scheduler.states import JobState
 from gridloom_services.scheduler.store.memory import MemoryStore
 
+from tests.support.crashing import Crashing, Fate
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridloom_services.scheduler.runtime.base import Gang
+    from gridloom_services.scheduler.runtime.base import Gang, Runtime
     from gridloom_services.scheduler.runtime.memory_cluster import Script
     from gridloom_services.scheduler.store.base import Store
 
@@ -77,7 +79,7 @@ def a_job(sequence: int = 1, spec: JobSpec | None = None, **changes: Any) -> Job
 class Platform:
     """A scheduler on a cluster in memory whose time stands still until it is moved.
 
-    `crash` throws the scheduler away as it is; store and cluster go on, and `begin` starts another.
+    `fate` may end the scheduler at any step; store and cluster go on, and `begin` starts another.
     """
 
     def __init__(
@@ -95,15 +97,17 @@ class Platform:
         self.background = Background()
         self.fatal: list[BaseException] = []
         self.runtime = MemoryRuntime(self.cluster)
+        self.fate = Fate()
         self.control: Control
 
     async def begin(self) -> None:
+        self.fate = Fate()
         self.runtime = MemoryRuntime(self.cluster)
         await self.runtime.open()
         self.control = Control(
             Surroundings(
-                store=self.store,
-                runtime=self.runtime,
+                store=cast("Store", Crashing(self.store, self.fate)),
+                runtime=cast("Runtime", Crashing(self.runtime, self.fate)),
                 archive=self.archive,
                 inputs=Inputs(self.keeper),
                 background=self.background,
@@ -129,10 +133,12 @@ class Platform:
     async def settle(self) -> None:
         """Let everything happen that needs no time."""
         is_quiet = False
-        while not is_quiet:
+        while not (is_quiet or self.fate.is_over):
             for _ in range(100):
                 self.clock.advance(0)
                 await asyncio.sleep(0)
+            if self.fate.is_over:
+                return
             pause_s = self.control.core.planner.pause_s()
             is_quiet = pause_s is None
             await asyncio.sleep(pause_s or 0)

@@ -56,9 +56,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# Jobs of this kind are there for what others bring them: their owners know whether they are idle.
-POOL = "pool"
-_FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _WATCH_PAUSE_S = 1.0
 
@@ -116,9 +113,8 @@ class Control:
         return self._hub
 
     def is_idle(self) -> bool:
-        """Say whether nothing waits or runs but pools of workers."""
-        jobs = self._core.board.jobs.values() if self._core else ()
-        return all(job.spec.kind == POOL for job in jobs)
+        """Say whether nothing waits or runs. Pools count: their owner sends them home in time."""
+        return self._core is None or not self._core.board.jobs
 
     def is_live(self, job_id: str, number: int | None, attempt: int) -> bool:
         """Say whether this attempt of a job (of the element with this number) is wanted."""
@@ -169,7 +165,8 @@ class Control:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("the scheduler cannot go on", exc_info=error)
             if self._core is not None:
-                self._core.journal.take().fail(error)
+                self._core.journal.take().fail(_stopping())
+                self._core = None
             self._with.on_fatal(error)
 
     # ---- the loop
