@@ -45,6 +45,7 @@ CPU = 1000
 _KIBI = 1024
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _THREE_DIGITS = 100
+_MILLI = 0.001
 _TENTHS_SHOWN_BELOW_S = 10
 _LADDER = ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
 
@@ -123,7 +124,9 @@ def format_bytes(amount: float) -> str:
 
 
 def format_duration(amount: float) -> str:
-    """A duration for people, two units at most: "850ms", "12s", "3m20s", "2h05m", "4d02h"."""
+    """A duration for people, two units at most: "850ms", "12s", "3m20s", "4d02h"."""
+    if 0 < amount < _MILLI:
+        return f"{amount * 1_000_000:.0f}µs"
     if 0 < amount < 1:
         return f"{amount * 1000:.0f}ms"
     if amount < _TENTHS_SHOWN_BELOW_S:

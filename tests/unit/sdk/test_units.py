@@ -112,6 +112,7 @@ def test_bytes_for_people(amount: int, text: str):
     ("amount", "text"),
     [
         (0, "0s"),
+        (0.000012, "12µs"),
         (0.85, "850ms"),
         (1.24, "1.2s"),
         (9.0, "9s"),

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gridloom import inventory
 from gridloom.cli import exits
 from gridloom.errors import ConflictError, InvalidRequestError, UnavailableError
 from gridloom.home import MODULE, EmbeddedPlatform, PlatformRecord, StartOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gridloom.cli.verb import Here
-    from gridloom.jobs.handle import Job
 
 STOP_PATIENCE_S = 30.0
 _LOOK_EVERY_S = 0.02
@@ -76,25 +74,35 @@ def bring_down(here: Here, *, cancel: bool, keep: bool) -> None:
 
 
 def _settle(here: Here, *, cancel: bool) -> None:
-    """Cancel pools, which are nobody's work, and jobs where that is wanted."""
+    """Cancel pools, which are nobody's work, and the work where that is wanted."""
     unfinished = list(here.client.jobs(state="unfinished", project=""))
-    work = [job for job in unfinished if job.info.kind != "pool"]
-    if work and not cancel and not _agreed(work):
+    pools = here.client.pools(project="")
+    jobs = sum(1 for job in unfinished if job.info.kind != "pool")
+    calls = sum(pool.queued_calls + pool.running_calls for pool in pools)
+    if (jobs or calls) and not cancel and not _agreed(_amount(jobs, calls)):
         raise typer.Exit(exits.FAILED)
-    if unfinished:
-        with here.screen.busy(f"cancelling {len(unfinished)} jobs"):
+    with here.screen.busy("cancelling what is unfinished"):
+        for pool in pools:
+            here.client.connection.run(inventory.close_pool(pool.id, cancel_running=True))
+        if unfinished:
             here.client.cancel(unfinished, reason="`gridloom down`")
-            here.client.wait(unfinished, timeout=STOP_PATIENCE_S)
+            here.client.wait(unfinished, timeout=STOP_PATIENCE_S, progress=False)
 
 
-def _agreed(work: Sequence[Job]) -> bool:
-    """Whether a person at the terminal wants unfinished jobs cancelled; a script must say so."""
-    count = f"{len(work)} unfinished job{'s' if len(work) > 1 else ''}"
+def _amount(jobs: int, calls: int) -> str:
+    """For a sentence: "2 jobs and 1 call"."""
+    counts = ((jobs, "job"), (calls, "call"))
+    return " and ".join(f"{n:,} {noun}{'s' if n > 1 else ''}" for n, noun in counts if n)
+
+
+def _agreed(amount: str) -> bool:
+    """Whether a person at the terminal wants unfinished work cancelled; a script must say so."""
     if not sys.stdin.isatty():
         raise ConflictError(
-            f"there are {count}: --cancel cancels, --keep leaves them for the next `gridloom up`"
+            f"{amount} are unfinished: --cancel cancels, --keep leaves them for the next"
+            " `gridloom up`"
         )
-    return typer.confirm(f"Cancel {count}? (`--keep` leaves them running)", err=True)
+    return typer.confirm(f"Cancel unfinished work ({amount})? (`--keep` leaves it)", err=True)
 
 
 def _stop(pid: int) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
 
+_MOST_AT_ONCE = 1000
+
 
 def submit(
     requests: Sequence[JobRequest], defaults: Defaults, folder: Path
@@ -118,25 +120,20 @@ def cancel(
     job_ids: Sequence[str], grace: units.Duration | None, reason: str
 ) -> Operation[list[JobInfo]]:
     """Ask that they end: SIGTERM, and SIGKILL after the grace. What is over stays as it is."""
-    request = pb.CancelJobsRequest(job_ids=job_ids, reason=reason)
+    request = pb.CancelJobsRequest(reason=reason)
     if grace is not None:
         request.grace.CopyFrom(duration_of(units.seconds(grace, field="grace")))
-    answer: pb.CancelJobsResponse = yield Call("scheduler", "CancelJobs", request)
-    return [read_job(job) for job in answer.jobs]
+    return (yield from _for_each("CancelJobs", request, job_ids))
 
 
 def hold(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
     """Keep waiting jobs from starting."""
-    request = pb.HoldJobsRequest(job_ids=job_ids)
-    answer: pb.HoldJobsResponse = yield Call("scheduler", "HoldJobs", request)
-    return [read_job(job) for job in answer.jobs]
+    return (yield from _for_each("HoldJobs", pb.HoldJobsRequest(), job_ids))
 
 
 def release(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
     """Let held jobs go on."""
-    request = pb.ReleaseJobsRequest(job_ids=job_ids)
-    answer: pb.ReleaseJobsResponse = yield Call("scheduler", "ReleaseJobs", request)
-    return [read_job(job) for job in answer.jobs]
+    return (yield from _for_each("ReleaseJobs", pb.ReleaseJobsRequest(), job_ids))
 
 
 def retry(job_id: str) -> Operation[JobInfo]:
@@ -159,6 +156,22 @@ def explain(job_id: str) -> Operation[Explanation]:
     request = pb.ExplainJobRequest(job_id=job_id)
     answer: pb.ExplainJobResponse = yield Call("scheduler", "ExplainJob", request)
     return read_explanation(answer)
+
+
+def _for_each(
+    method: str,
+    request: pb.CancelJobsRequest | pb.HoldJobsRequest | pb.ReleaseJobsRequest,
+    job_ids: Sequence[str],
+) -> Operation[list[JobInfo]]:
+    """One request for each thousand jobs; none for none."""
+    changed: list[JobInfo] = []
+    for start in range(0, len(job_ids), _MOST_AT_ONCE):
+        part = type(request)()
+        part.CopyFrom(request)
+        part.job_ids.extend(job_ids[start : start + _MOST_AT_ONCE])
+        answer = yield Call("scheduler", method, part)
+        changed += [read_job(job) for job in answer.jobs]
+    return changed
 
 
 def _draft(request: JobRequest, defaults: Defaults, folder: Path) -> JobDraft:

@@ -174,6 +174,15 @@ class TestTheEnd:
         asked = platform.requests["CancelJobs"][0]
         assert (asked.grace.seconds, asked.reason) == (30, "enough")
 
+    def test_many_jobs_are_changed_a_thousand_at_a_time_and_none_without_asking(
+        self, platform: ScriptedPlatform, client: Client
+    ):
+        platform.script("HoldJobs", pb.HoldJobsResponse(jobs=[job("HELD")]))
+        assert client.hold([]) == []
+        assert client.wait([]) == []
+        assert len(client.hold([JOB] * 2500)) == 3
+        assert [len(asked.job_ids) for asked in platform.requests["HoldJobs"]] == [1000, 1000, 500]
+
     def test_a_retry_is_a_new_job(self, platform: ScriptedPlatform, client: Client):
         platform.script("GetJob", got(job("FAILED")))
         platform.script("RetryJob", pb.RetryJobResponse(job=job("QUEUED", OTHER, retry_of=JOB)))
