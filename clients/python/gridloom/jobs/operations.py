@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from google.protobuf.message import Message
+
     from gridloom.api.objects.v1.objects_pb2 import ObjectRef
     from gridloom.channel import Connection
     from gridloom.client import Defaults
@@ -120,20 +122,28 @@ def cancel(
     job_ids: Sequence[str], grace: units.Duration | None, reason: str
 ) -> Operation[list[JobInfo]]:
     """Ask that they end: SIGTERM, and SIGKILL after the grace. What is over stays as it is."""
-    request = pb.CancelJobsRequest(reason=reason)
-    if grace is not None:
-        request.grace.CopyFrom(duration_of(units.seconds(grace, field="grace")))
-    return (yield from _for_each("CancelJobs", request, job_ids))
+    pause = None if grace is None else duration_of(units.seconds(grace, field="grace"))
+
+    def request(part: Sequence[str]) -> Message:
+        return pb.CancelJobsRequest(job_ids=part, grace=pause, reason=reason)
+
+    return (yield from _for_each("CancelJobs", job_ids, request))
 
 
 def hold(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
     """Keep waiting jobs from starting."""
-    return (yield from _for_each("HoldJobs", pb.HoldJobsRequest(), job_ids))
+    return (
+        yield from _for_each("HoldJobs", job_ids, lambda part: pb.HoldJobsRequest(job_ids=part))
+    )
 
 
 def release(job_ids: Sequence[str]) -> Operation[list[JobInfo]]:
     """Let held jobs go on."""
-    return (yield from _for_each("ReleaseJobs", pb.ReleaseJobsRequest(), job_ids))
+    return (
+        yield from _for_each(
+            "ReleaseJobs", job_ids, lambda part: pb.ReleaseJobsRequest(job_ids=part)
+        )
+    )
 
 
 def retry(job_id: str) -> Operation[JobInfo]:
@@ -159,16 +169,12 @@ def explain(job_id: str) -> Operation[Explanation]:
 
 
 def _for_each(
-    method: str,
-    request: pb.CancelJobsRequest | pb.HoldJobsRequest | pb.ReleaseJobsRequest,
-    job_ids: Sequence[str],
+    method: str, job_ids: Sequence[str], request: Callable[[Sequence[str]], Message]
 ) -> Operation[list[JobInfo]]:
     """One request for each thousand jobs; none for none."""
     changed: list[JobInfo] = []
     for start in range(0, len(job_ids), _MOST_AT_ONCE):
-        part = type(request)()
-        part.CopyFrom(request)
-        part.job_ids.extend(job_ids[start : start + _MOST_AT_ONCE])
+        part = request(job_ids[start : start + _MOST_AT_ONCE])
         answer = yield Call("scheduler", method, part)
         changed += [read_job(job) for job in answer.jobs]
     return changed
