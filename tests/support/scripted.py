@@ -63,7 +63,8 @@ class ScriptedPlatform:
         self.requests: defaultdict[str, list[Any]] = defaultdict(list)
         self.metadata: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
         self.released = Event()
-        self._scripts: dict[str, list[Any]] = {}
+        # What a client asks first of all.
+        self._scripts: dict[str, list[Any]] = {"ListQueues": [scheduler_pb2.ListQueuesResponse()]}
         self._server = grpc.server(
             futures.ThreadPoolExecutor(8), options=(("grpc.so_reuseport", 0),)
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from gridloom.locate import locate
+from gridloom.locate import FixedAddress, locate
 
 if TYPE_CHECKING:
     import os
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gridloom.endpoint import Endpoint
     from gridloom.locate import Place
     from gridloom.units import Duration
+
+GREETING_PATIENCE_S = 10.0
 
 
 class _Search(Thread):
@@ -56,7 +58,8 @@ def connect(
     """A client of the platform meant: the address's, the context's, else the embedded one's.
 
     The embedded platform is started when it does not run. Inside a job, it is the platform that
-    runs the job. `project` and `queue` are this client's defaults; `timeout` is how long a request
+    runs the job. One at an address is asked at once whether it is there and knows the key.
+    `project` and `queue` are this client's defaults; `timeout` is how long a request
     is tried when nobody answers, before an `UnavailableError` (a minute).
     """
     place = locate(address, api_key=api_key, context=context, home=home)
@@ -66,4 +69,20 @@ def connect(
     from gridloom.channel import DEFAULT_PATIENCE_S
 
     patience_s = DEFAULT_PATIENCE_S if timeout is None else units.seconds(timeout, field="timeout")
-    return client.opened(place, search.result(), patience_s)
+    found = client.opened(place, search.result(), patience_s)
+    if isinstance(place.locator, FixedAddress):
+        _greet(found, min(patience_s, GREETING_PATIENCE_S))
+    return found
+
+
+def _greet(client: Client, patience_s: float) -> None:
+    """Ask something small: a wrong address or key is told now, and not after the first job."""
+    from gridloom.api.scheduler.v1 import scheduler_pb2
+    from gridloom.operation import Call
+
+    request = scheduler_pb2.ListQueuesRequest(project=client.defaults.project)
+    try:
+        client.connection.call(Call("scheduler", "ListQueues", request, timeout_s=patience_s))
+    except BaseException:
+        client.close()
+        raise

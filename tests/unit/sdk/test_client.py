@@ -6,15 +6,22 @@ import sys
 from typing import TYPE_CHECKING
 
 import gridloom
+import grpc
 import pytest
 from gridloom import ids
 from gridloom.api.functions.v1 import functions_pb2, pool_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.client import client_of, current_client
-from gridloom.errors import InvalidRequestError, NotFoundError
+from gridloom.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from gridloom.jobs.handle import Job
 from gridloom.version import VERSION
 
+from tests.support.scripted import Abort
 from tests.unit.sdk.jobs.examples import JOB, job
 
 if TYPE_CHECKING:
@@ -67,7 +74,17 @@ def test_a_client_starts_nothing_elsewhere(platform: ScriptedPlatform):
         assert client.name == platform.address
         assert (client.defaults.project, client.defaults.queue) == ("chem", "fast")
         assert repr(client) == f"<gridloom.Client of {platform.address}>"
-    assert not platform.requests
+    assert list(platform.requests) == ["ListQueues"]
+
+
+def test_a_wrong_address_or_key_is_told_when_one_connects(platform: ScriptedPlatform):
+    denied = Abort(grpc.StatusCode.UNAUTHENTICATED, "no such key", "UNAUTHENTICATED")
+    platform.script("ListQueues", denied)
+    with pytest.raises(UnauthenticatedError, match="no such key"):
+        gridloom.connect(platform.address)
+    platform.close()
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        gridloom.connect(platform.address, timeout="200ms")
 
 
 def test_the_client_that_was_connected_last_is_the_current_one(platform: ScriptedPlatform):

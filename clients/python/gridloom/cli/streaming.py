@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gridloom.cli.documents import change_document
 from gridloom.cli.screen import Noun
-from gridloom.cli.words import job_state
+from gridloom.cli.words import job_state, short_reason
 from gridloom.errors import UnavailableError
 from gridloom.jobs.execution import exec_requests, run_command
 from gridloom.jobs.logs import LineReading, LogPiece, LogQuery, LogReading, Source
@@ -73,7 +73,10 @@ def print_changes(here: Here, jobs: Sequence[str], chosen: JobFilter, from_revis
         chosen = {**chosen, "ids": list(jobs)}
     open_jobs = set(jobs)
     for change in here.client.watch(from_revision=from_revision, **chosen):
-        here.screen.line(CHANGE, change, _change_text(change))
+        # A person wants to see what goes on, not everything that ever was.
+        is_past = change.snapshot and change.job.state.is_final and not jobs
+        if here.screen.as_json or not is_past:
+            here.screen.line(CHANGE, change, _change_text(change))
         if change.job.state.is_final:
             open_jobs.discard(change.job.id)
         if jobs and not open_jobs:
@@ -85,7 +88,7 @@ def _change_text(change: JobChange) -> str:
 
     word, style = job_state(change.job)
     now = datetime.now().astimezone().strftime("%H:%M:%S")
-    reason = f"  [dim]{escape(change.job.reason)}[/]" if change.job.reason else ""
+    reason = f"  [dim]{escape(short_reason(change.job))}[/]" if change.job.reason else ""
     state = f"[{style}]{word:<10}[/]"
     return f"[dim]{now}[/]  {change.job.id}  {state}  {escape(change.job.name)}{reason}"
 
