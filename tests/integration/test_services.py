@@ -6,8 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import gridloom
+import psutil
 import pytest
 
+from tests.support.eventually import eventually_now
 from tests.support.gateway import Gateway
 from tests.support.service import EmbeddedProcess, ServiceProcess
 
@@ -88,3 +90,35 @@ def test_the_work_is_found_by_its_id(client):
     with pytest.raises(gridloom.errors.JobFailedError) as caught:
         client.get(job.id).result(PATIENCE_S)
     assert caught.value.exit_code == 3
+
+
+def processes_of(home: Path) -> list[str]:
+    """What runs with this home in its environment or its command."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(home) in word for word in process.cmdline()) or (
+                str(home) in process.environ().get("GRIDLOOM_HOME", "")
+            ):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+def test_a_platform_that_nobody_needs_ends_with_its_pools_and_leaves_no_process(tmp_path):
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "1") as platform:
+        address, token = platform.record()["address"], platform.token
+        with gridloom.connect(address, api_key=token) as client:
+            pool = client.pool(workers=1, idle_timeout=0.2)
+            assert pool.submit(squared, 7).result(PATIENCE_S) == 49
+        assert platform.wait() == 0
+        assert platform.said("stopping")["reason"] == "idle for 1 s"
+    eventually_now(lambda: processes_of(tmp_path) == [])
+
+
+def test_a_command_keeps_the_platform_alive_until_it_ends(tmp_path):
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "0.5") as platform:
+        address, token = platform.record()["address"], platform.token
+        with gridloom.connect(address, api_key=token) as client:
+            client.run(["sh", "-c", f"sleep 3; touch {tmp_path / 'done'}"])
+        assert platform.wait() == 0
+    assert (tmp_path / "done").exists()

@@ -131,7 +131,7 @@ class SchedulerApp:
         await self._database.close()
 
     def is_idle(self) -> bool:
-        """Nothing waits or runs but pools, whose owners know whether they are needed."""
+        """Nothing waits or runs; a platform that ends by itself must leave no process behind."""
         return self._control.is_idle()
 
     def _token(self, job: Job, live: LiveGang) -> str:

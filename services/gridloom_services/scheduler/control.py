@@ -56,6 +56,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _WATCH_PAUSE_S = 1.0
 
