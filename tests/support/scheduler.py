@@ -31,6 +31,7 @@ from gridloom_services.scheduler.store.memory import MemoryStore
 from tests.support.crashing import Crashing, Fate
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from gridloom_services.scheduler.runtime.base import Gang, Runtime
@@ -125,6 +126,22 @@ class Platform:
         await self.control.stop()
         await self.background.close()
         await self.runtime.close()
+
+    async def crash(self, work: Coroutine[Any, Any, Any], after: int) -> None:
+        """Die over `work`, `after` moments later (a step has one before and one after)."""
+        self.fate.left = after
+        task = asyncio.ensure_future(work)
+        await self.settle()
+        assert self.fate.is_over
+        task.cancel()
+        await asyncio.wait([task])
+        await self.bury()
+
+    async def bury(self) -> None:
+        """Begin anew after the scheduler has died."""
+        await self.end()
+        self.fatal.clear()
+        await self.begin()
 
     async def restart(self) -> None:
         await self.end()

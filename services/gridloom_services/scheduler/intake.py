@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from gridloom_services.scheduler.states import JobState
 from gridloom_services.scheduler.validation import check_spec, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gridloom_services.scheduler.board import Board
     from gridloom_services.scheduler.clock import Clock
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.spec import Dependency, JobSpec
 
 MAX_BATCH = 10_000
+
+# Ids of jobs by project and request id.
+Ids = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +93,16 @@ class Intake:
         found = [self._existing(spec, known) for spec in specs]
         ids = _ids(specs, found)
         resolved = [_resolved(spec, ids) for spec in specs]
+        batch = frozenset(ids.values())
         for index, (spec, job) in enumerate(zip(resolved, found, strict=True)):
             at = f"jobs[{index}]." if len(specs) > 1 else ""
             if job is None:
-                self._check(spec, known, ids, at)
+                self._check(spec, known, batch, at)
             elif job.spec != spec:
                 raise _conflict(spec, job, at)
         check_acyclic(resolved, ids)
         made = [
-            job or self._job(spec, ids.get(spec.request_id), submission)
+            job or self._job(spec, ids.get((spec.project, spec.request_id)), submission)
             for spec, job in zip(resolved, found, strict=True)
         ]
         if submission.validate_only:
@@ -115,7 +120,7 @@ class Intake:
 
     # ---- checks
 
-    def _check(self, spec: JobSpec, known: Known, ids: Mapping[str, str], at: str) -> None:
+    def _check(self, spec: JobSpec, known: Known, batch: frozenset[str], at: str) -> None:
         check_spec(spec, now_us(self._clock), at)
         queue = self._queue(spec, at)
         if queue.closed:
@@ -128,7 +133,7 @@ class Intake:
             )
         self._fitness.check(spec, queue, at)
         for index, dependency in enumerate(spec.dependencies):
-            self._check_dependency(spec, dependency, known, ids, f"{at}dependencies[{index}]")
+            self._check_dependency(spec, dependency, known, batch, f"{at}dependencies[{index}]")
         waited = [dependency.job_id for dependency in spec.dependencies]
         if len(set(waited)) < len(waited):
             refuse(f"{at}dependencies", "the same job twice", "each job once")
@@ -164,10 +169,10 @@ class Intake:
         return f"open ones of project {spec.project}: {', '.join(names) or 'none'}"
 
     def _check_dependency(
-        self, spec: JobSpec, dependency: Dependency, known: Known, ids: Mapping[str, str], at: str
+        self, spec: JobSpec, dependency: Dependency, known: Known, batch: frozenset[str], at: str
     ) -> None:
         job_id = dependency.job_id
-        if job_id in ids.values():
+        if job_id in batch:
             return
         job = self._board.jobs.get(job_id) or known.by_id.get(job_id)
         if job is None or job.spec.project != spec.project:
@@ -218,23 +223,24 @@ def _check_request_ids(specs: Sequence[JobSpec]) -> None:
         seen.add(key)
 
 
-def _ids(specs: Sequence[JobSpec], found: Sequence[Job | None]) -> dict[str, str]:
+def _ids(specs: Sequence[JobSpec], found: Sequence[Job | None]) -> dict[tuple[str, str], str]:
     """Return the id of each job that has a request id: its own, or the one that it will have."""
     return {
-        spec.request_id: new_id("job") if job is None else job.id
+        (spec.project, spec.request_id): new_id("job") if job is None else job.id
         for spec, job in zip(specs, found, strict=True)
         if spec.request_id
     }
 
 
-def _resolved(spec: JobSpec, ids: Mapping[str, str]) -> JobSpec:
-    """Return the specification with ids for the request ids of its batch."""
-    if not any(each.job_id in ids for each in spec.dependencies):
+def _resolved(spec: JobSpec, ids: Ids) -> JobSpec:
+    """Return the specification with ids for the request ids of its batch (and project)."""
+    if not any((spec.project, each.job_id) in ids for each in spec.dependencies):
         return spec
     return replace(
         spec,
         dependencies=tuple(
-            replace(each, job_id=ids.get(each.job_id, each.job_id)) for each in spec.dependencies
+            replace(each, job_id=ids.get((spec.project, each.job_id), each.job_id))
+            for each in spec.dependencies
         ),
     )
 
@@ -250,11 +256,13 @@ def _conflict(spec: JobSpec, job: Job, at: str) -> ConflictError:
     )
 
 
-def check_acyclic(specs: Iterable[JobSpec], ids: Mapping[str, str]) -> None:
+def check_acyclic(specs: Iterable[JobSpec], ids: Ids) -> None:
     """Refuse a batch whose jobs wait for each other in a circle, and name the circle."""
-    names = {job_id: request_id for request_id, job_id in ids.items()}
+    names = {job_id: request_id for (_, request_id), job_id in ids.items()}
     waits = {
-        ids[spec.request_id]: {d.job_id for d in spec.dependencies if d.job_id in names}
+        ids[spec.project, spec.request_id]: {
+            d.job_id for d in spec.dependencies if d.job_id in names
+        }
         for spec in specs
         if spec.request_id
     }

@@ -63,7 +63,7 @@ class Crashes(RuleBasedStateMachine):
             task.cancel()
         await asyncio.wait([task])
         while self.platform.fate.is_over:
-            await self._bury()
+            await self.platform.bury()
         if task.cancelled():
             return None
         error = task.exception()
@@ -71,11 +71,6 @@ class Crashes(RuleBasedStateMachine):
             return task.result()
         assert isinstance(error, Crash | GridloomServiceError), error
         return None
-
-    async def _bury(self) -> None:
-        await self.platform.end()
-        self.platform.fatal.clear()
-        await self.platform.begin()
 
     @initialize()
     def begin(self) -> None:
