@@ -50,16 +50,17 @@ class ChunkSizes:
         self._total = total
         self._fixed = fixed
         self.item_s = item_s
+        self._told_s: float | None = None
+        self._has_measured = False
         self._largest_measured = 1 if item_s is None else MOST_ITEMS
         self._item_bytes = 1.0
-        self._is_told = False
 
     @property
     def settled(self) -> bool:
         """Whether the size is what it should be, rather than what caution allows yet."""
-        return self._fixed is not None or (
-            self.item_s is not None and self._wanted() <= self._largest_measured * GROWTH
-        )
+        if self._fixed is not None:
+            return True
+        return self._has_measured and self._wanted() <= self._largest_measured * GROWTH
 
     def next(self) -> int:
         """Items for the next chunk, at least one."""
@@ -82,19 +83,22 @@ class ChunkSizes:
         self._item_bytes = max(self._item_bytes, size_bytes / items)
 
     def told(self, item_s: float) -> None:
-        """The service has measured the function: that counts from now on."""
-        self._is_told = True
-        self.item_s = max(item_s, 1e-9)
+        """The service has measured the function: that counts above what is seen from here."""
+        if item_s != self._told_s:
+            self._told_s = self.item_s = max(item_s, 1e-9)
 
     def measured(self, chunk: Sent, now: float) -> None:
         """A chunk came back whole.
 
-        The time on the way counts as work here, so a short function seems longer than it is until
-        its chunks are large: a lower estimate is believed at once, a higher one by half.
+        What it took, the time on the way included, bounds what an item takes. Where the service
+        has said nothing, what waited before it is left out, and a lower estimate is believed at
+        once, a higher one by half: short functions seem longer than they are in small chunks.
         """
+        self._has_measured = True
         self._largest_measured = max(self._largest_measured, chunk.items)
-        if self._is_told:
+        took = max(now - chunk.at, 1e-9)
+        if self._told_s is not None:
+            self.item_s = min(self._told_s, took / chunk.items)
             return
-        share = chunk.ahead / self._workers + chunk.items
-        seen = max((now - chunk.at) / share, 1e-9)
+        seen = took / (chunk.ahead / self._workers + chunk.items)
         self.item_s = seen if self.item_s is None else min(seen, (self.item_s + seen) / 2)

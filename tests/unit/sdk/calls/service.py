@@ -29,6 +29,7 @@ from gridloom.api.functions.v1 import (
     session_pb2,
 )
 from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
+from gridloom.api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from gridloom.payload import PayloadCodec
 
 OK = call_pb2.CALL_STATUS_OK
@@ -133,6 +134,13 @@ class ObjectsService(objects_pb2_grpc.ObjectsServiceServicer):
         return objects_pb2.StatObjectsResponse(objects=found)
 
 
+class SchedulerService(scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Answers the greeting of those who connect."""
+
+    def ListQueues(self, request, context):  # noqa: N802
+        return scheduler_pb2.ListQueuesResponse()
+
+
 class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
     """The scripted service. `with FunctionsService() as service: service.address`."""
 
@@ -170,6 +178,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
         self.server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         functions_pb2_grpc.add_FunctionsServiceServicer_to_server(self, self.server)
         objects_pb2_grpc.add_ObjectsServiceServicer_to_server(self.objects, self.server)
+        scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(SchedulerService(), self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         self.server.start()
 

@@ -32,6 +32,14 @@ def test_long_items_stay_alone():
 def test_a_list_of_short_items_becomes_four_chunks_a_worker():
     sizes = ChunkSizes(2, total=10_000, item_s=1e-6)
     assert sizes.next() == 1250
+
+
+def test_what_was_known_before_is_confirmed_before_everything_is_sent():
+    sizes = ChunkSizes(2, total=10_000, item_s=0.02)
+    assert sizes.next() == 5
+    assert not sizes.settled
+    sizes.measured(Sent(5, 0, at=0.0), now=0.001)
+    assert sizes.next() > 100
     assert sizes.settled
 
 
@@ -56,6 +64,15 @@ def test_what_the_service_says_counts_above_what_is_seen_from_here():
     sizes.measured(Sent(1, 0, at=0.0), now=5.0)
     assert sizes.item_s == 0.01
     assert sizes.next() == int(TARGET_S / 0.01)
+
+
+def test_no_item_took_longer_than_its_chunk_was_away():
+    sizes = ChunkSizes(1)
+    sizes.told(0.01)
+    sizes.measured(Sent(10, 0, at=0.0), now=0.01)
+    assert sizes.item_s == 0.001
+    sizes.told(0.01)
+    assert sizes.item_s == 0.001
 
 
 def test_large_items_make_small_chunks():
