@@ -243,13 +243,15 @@ class PoolService:
 def _by_value(function):
     """Pickle a test module's function as if it lived in `__main__`."""
     module = sys.modules[getattr(function, "func", function).__module__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
+    with _by_value_lock:
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
+_by_value_lock = threading.Lock()
 GIVEN_BACK = "given back"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import gridloom
@@ -167,3 +168,15 @@ def test_a_worker_comes_back_to_a_restarted_service(service, worker):
     again = service.worker()
     assert again.hello.pid == worker.hello.pid
     assert service.call(again, nap, 0) == 0
+
+
+def test_a_function_that_forks_is_answered_once(service, worker):
+    def fork():
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return child == 0
+
+    assert service.call(worker, fork) is False
+    assert service.call(worker, nap, 0) == 0
+    assert not worker.seen("results")

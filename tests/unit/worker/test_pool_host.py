@@ -260,6 +260,8 @@ def test_a_cancel_told_to_the_host_alone_ends_the_call_too(service, one):
     host.send(cancel=cancel)
     found = service.collect(worker, batch)
     assert type(found[0, 0]).__name__ == "CancelledError"
+    assert service.call(worker, double, 2) == 4
+    assert not host.seen("died")
 
 
 # ---- how many

@@ -15,14 +15,13 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from gridloom.worker.attention import KNOCK
-from gridloom.worker.output import flush_python_streams
 from gridloom.worker.slot_worker import SlotWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridloom.worker.frames import SocketLink
-    from gridloom.worker.job import Job, Outcome
+    from gridloom.worker.job import Arguments, Job, Outcome
     from gridloom.worker.lasting_link import LastingLink
     from gridloom.worker.seat import Seat
 
@@ -114,7 +113,6 @@ class AsyncioWorker(SlotWorker):
     async def _work_on(self, job: Job) -> None:
         outcome = await self._run(job)
         if self._fork_watch.is_child:
-            flush_python_streams()
             os._exit(0)
         if not job.abandoned:
             job.finished = True
@@ -126,22 +124,20 @@ class AsyncioWorker(SlotWorker):
         try:
             loaded = job.unit.plan.load()
             job.arm()
-            args, kwargs = job.unit.arguments(job.item)
+            arguments = job.unit.arguments(job.item)
             if loaded.is_coroutine:
-                value = await loaded.function(*args, **kwargs)
+                value = await loaded.function(*arguments[0], **arguments[1])
             else:
-                value = await self._in_thread(loaded.function, args, kwargs)
+                value = await self._in_thread(loaded.function, arguments)
             outcome = job.succeeded(value)
         except BaseException as error:  # noqa: BLE001  # whatever user code raises is its result
             outcome = job.raised(error)
         job.close_output()
         return outcome
 
-    async def _in_thread(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    async def _in_thread(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         context = copy_context()
         value = await self._loop.run_in_executor(
-            self._threads, lambda: context.run(function, *args, **kwargs)
+            self._threads, lambda: context.run(self._call, function, arguments)
         )
         return await value if inspect.isawaitable(value) else value

@@ -51,6 +51,7 @@ class Attention:
         self._attend = attend
         self._attending = False
         self.in_user_code = False
+        self._inside_before_fork = False
         # It waits for work: then the host's word that it should go ends the waiting.
         self.is_idle = False
         self.wanted = False
@@ -60,6 +61,7 @@ class Attention:
 
     def install(self) -> None:
         """Take the two signals. They interrupt system calls, which Python then begins again."""
+        os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork)
         for number in (signal.SIGIO, KNOCK):
             signal.signal(number, self._on_signal)
 
@@ -97,6 +99,16 @@ class Attention:
             self.in_user_code = inside
         if inside and self.wanted:
             self.look()
+
+    def before_fork(self) -> None:
+        """What is raised while Python forks is lost, and may leave a lock behind."""
+        self._inside_before_fork, self.in_user_code = self.in_user_code, False
+
+    def after_fork(self) -> None:
+        """In the parent: what has come meanwhile comes again, when the forking is over."""
+        self.in_user_code = self._inside_before_fork
+        if self.in_user_code and self.wanted:
+            signal.raise_signal(KNOCK)
 
     def interrupt_here(self) -> None:
         """Have the present call raise when its code goes on."""

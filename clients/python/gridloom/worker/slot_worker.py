@@ -6,8 +6,9 @@ units compete for the slots, so that a chunk uses what is free.
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gridloom.api.functions.v1 import worker_pb2
 from gridloom.worker.answers import CANCELLED, Answers
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridloom.worker.frames import ServiceFrame, SocketLink, WorkerFrame
+    from gridloom.worker.job import Arguments
     from gridloom.worker.lasting_link import Watcher
     from gridloom.worker.seat import Seat
 
@@ -205,6 +207,15 @@ class SlotWorker:
                 lease.answers.flush(last=True)
             elif not lease.answers.is_empty:
                 lease.answers.flush()
+
+    def _call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+        """Call user code. A child that it has forked, and that comes back from it, ends here."""
+        args, kwargs = arguments
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if self._fork_watch.is_child:
+                os._exit(0)
 
     # ---- what jobs say
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.worker.attention import KNOCK
 from gridloom.worker.failures import CallInterrupt, CallTimeoutError
-from gridloom.worker.output import flush_python_streams
 from gridloom.worker.progress import NEVER, now_ns
 from gridloom.worker.slot_worker import SlotWorker
 from gridloom.worker.supervision.wakeup import Wakeup
@@ -140,9 +139,6 @@ class ThreadWorker(SlotWorker):
         """Run a job; whether this thread goes on."""
         job.runner = threading.get_ident()
         outcome = self._run(job)
-        if self._fork_watch.is_child:
-            flush_python_streams()
-            os._exit(0)
         with job.lock:
             job.finished = not job.abandoned
         if job.finished:
@@ -154,8 +150,7 @@ class ThreadWorker(SlotWorker):
         try:
             function = job.unit.plan.function()
             job.arm()
-            args, kwargs = job.unit.arguments(job.item)
-            outcome = job.succeeded(function(*args, **kwargs))
+            outcome = job.succeeded(self._call(function, job.unit.arguments(job.item)))
         except BaseException as error:  # noqa: BLE001  # whatever user code raises is its result
             outcome = job.raised(error)
         job.close_output()

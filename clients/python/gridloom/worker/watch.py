@@ -45,7 +45,7 @@ class _CancelOrder(NamedTuple):
 
     batch: int
     unit: int
-    ranges: list[range]
+    ranges: tuple[range, ...]
     kill_at_ns: int
 
     def is_for(self, place: Place) -> bool:
@@ -65,14 +65,14 @@ class Watch:
     def cancel(self, request: UnitCancel, now: int) -> None:
         """A running call is to be interrupted now, and killed after the grace."""
         if request.running:
-            ranges = [range(each.first, each.first + each.count) for each in request.ranges]
+            ranges = tuple(range(each.first, each.first + each.count) for each in request.ranges)
             kill_at = now + request.grace_ms * 1_000_000
             self._orders.append(_CancelOrder(request.batch, request.unit, ranges, kill_at))
 
     def look(self, children: Iterable[Child], now: int) -> int:
         """Do what is due. Returns when to look again by the monotonic clock, or NEVER."""
         next_look = NEVER
-        seen: set[_CancelOrder | None] = set()
+        seen: set[_CancelOrder] = set()
         for child in children:
             busy = list(child.seat.board.places())
             for place, slot in busy:
