@@ -59,11 +59,28 @@ def earliest(
     profile: Profile, pledges: Sequence[Pledge], request: Request, after: int, before: int = FAR
 ) -> Found | None:
     """The first time from `after` on and before `before`, and where; None where there is none."""
+    if pledges:
+        # Where promises cut time into many intervals, one pass without them skips the hopeless.
+        bound = _bound(profile, Interval(after, before, profile.free, None), request)
+        if bound is None:
+            return None
+        after = bound
     for interval in _intervals(profile, pledges, request.limit, after, before):
         found = _first_in(profile, interval, request)
         if found is not None:
             return found
     return None
+
+
+def _bound(profile: Profile, interval: Interval, request: Request) -> int | None:
+    """The first time in the interval at which each role by itself would fit."""
+    bound = interval.first
+    for role in request.shape.roles:
+        time = role_time(profile, interval, role, request.allowed)
+        if time is None:
+            return None
+        bound = max(bound, time)
+    return bound
 
 
 def _intervals(
@@ -88,12 +105,9 @@ def _intervals(
 
 
 def _first_in(profile: Profile, interval: Interval, request: Request) -> Found | None:
-    bound = interval.first
-    for role in request.shape.roles:
-        time = role_time(profile, interval, role, request.allowed)
-        if time is None:
-            return None
-        bound = max(bound, time)
+    bound = _bound(profile, interval, request)
+    if bound is None:
+        return None
     if len(request.shape.roles) > 1:
         return _gallop(profile, interval, request, bound)
     picks = _try(profile, interval, request, bound)

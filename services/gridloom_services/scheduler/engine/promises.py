@@ -93,7 +93,7 @@ class Pledges:
             if pledge.start < end:
                 _subtract(pledge.base, spread)
         if self._layers is not None:
-            self._take_from_layers(spread, end)
+            self._take_from_layers(self._layers, spread, end)
 
     def fits(self, spread: Spread, start: int, end: int, base: Ints) -> bool:
         """Whether these nodes are free from `start` (where `base` is free) to `end`, beside all."""
@@ -122,14 +122,15 @@ class Pledges:
             layers.append(layer)
         return layers
 
-    def _take_from_layers(self, spread: Spread, end: int) -> None:
+    def _take_from_layers(self, layers: list[Ints], spread: Spread, end: int) -> None:
         below = self._profile.free
-        for start, layer in zip(self._starts, self._layers or (), strict=True):
+        nodes = [node for node, _ in spread]
+        for start, layer in zip(self._starts, layers, strict=True):
             if start < end:
                 _subtract(layer, spread)
-            nodes = [node for node, _ in spread]
-            # A layer beyond the end keeps what it had at its own start, but is a least over all.
-            layer[:, nodes] = np.minimum(layer[:, nodes], below[:, nodes])
+            else:
+                # What was free at its own start still is, but a layer is the least over all.
+                layer[:, nodes] = np.minimum(layer[:, nodes], below[:, nodes])
             below = layer
 
 

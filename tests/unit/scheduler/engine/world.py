@@ -8,7 +8,8 @@ from dataclasses import replace
 from gridloom_services.scheduler.engine import Engine
 from gridloom_services.scheduler.engine import events as ev
 
-from tests.unit.scheduler.engine.reference import Reference, ReferencePlan
+from tests.unit.scheduler.engine.reference import Reference
+from tests.unit.scheduler.engine.reference_plan import ReferencePlan
 
 NODE_KINDS = (
     ({"cpu": 4, "memory": 8}, {"zone": "a"}),
