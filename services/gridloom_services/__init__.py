@@ -1,0 +1,1 @@
+"""The services of Gridloom, their chassis, and the platform that composes them."""

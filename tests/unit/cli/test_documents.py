@@ -31,7 +31,7 @@ from gridloom.jobs.states import JobState, PendingReason
 
 from tests.unit.sdk.jobs.examples import array, job
 
-GUIDE = Path(__file__).parents[3] / "docs" / "command-line.md"
+GUIDE = Path(__file__).parents[3] / "clients/python/docs/command-line.md"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
