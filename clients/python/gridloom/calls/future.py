@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from gridloom import ids, units
 from gridloom.api.functions.v1 import call_pb2
 from gridloom.calls import fork, reading
+from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.output import lines_of
 from gridloom.calls.states import CallState
 from gridloom.errors import CancelledError
@@ -80,7 +81,7 @@ class _Waiting:
         self.epoch = fork.epoch()
 
 
-class CallFuture(Pending, concurrent.futures.Future[T], Generic[T]):
+class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
     """The result of a call that runs on the platform.
 
     It is awaitable in any event loop. Pickled, it is a handle: elsewhere it opens the same call by
@@ -349,9 +350,20 @@ class CallFuture(Pending, concurrent.futures.Future[T], Generic[T]):
         return self._state is FINISHED and self._status == OK and self._value[:1] == _LARGE
 
     def __repr__(self) -> str:
-        age = units.format_duration(time.monotonic() - self._since)
-        state = "pending" if self._state is PENDING else self._known_state().lower()
+        state, age = self._glance()
         return f"<CallFuture {self.id} {self.label} {state}, {age}>"
+
+    def _glance(self) -> tuple[str, str]:
+        """State and age as far as they are known here."""
+        state = "pending" if self._state is PENDING else self._known_state().lower()
+        return state, units.format_duration(time.monotonic() - self._since)
+
+    def _picture(self) -> Picture:
+        state, age = self._glance()
+        rows = [("call", self.id), ("function", self.label), ("state", state), ("age", age)]
+        if state == "failed":
+            rows.append(("error", repr(self.exception())))
+        return Picture(repr(self), rows, is_over=self.is_over)
 
     def _known_state(self) -> CallState:
         if self._state is CANCELLED_AND_NOTIFIED:

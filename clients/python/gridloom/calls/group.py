@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gridloom import units
 from gridloom.api.functions.v1 import call_pb2, functions_pb2
 from gridloom.calls.future import OK
+from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.output import lines_of
 from gridloom.calls.reading import OutputFollowing, ResultsFollowing, ask
 from gridloom.calls.shape import Shape, last_of, parse_kind
@@ -95,7 +96,7 @@ def cancel_group(identifier: str, grace: units.Duration | None) -> Operation[int
     return int(answer.cancelled)
 
 
-class Group:
+class Group(Pictured):
     """A group on the platform. May be pickled, sent to other processes and kept.
 
     Two handles are equal when they name the same group. Its results can be read as often as one
@@ -196,6 +197,17 @@ class Group:
 
     def __reduce__(self) -> tuple[Callable[[str, str], Group], tuple[str, str]]:
         return reopened_group, (self._connection.locator.name, self._id)
+
+    def _picture(self) -> Picture:
+        info = self.info
+        rows = [
+            (info.kind, self._id),
+            ("name", info.name),
+            ("state", info.state.lower()),
+            ("done", f"{info.done:,}/{info.accepted:,}"),
+            ("failed", f"{info.failed:,}"),
+        ]
+        return Picture(repr(self), rows, is_over=info.state.is_final)
 
     def __repr__(self) -> str:
         if self._group is None:

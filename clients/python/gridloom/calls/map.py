@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from gridloom import units
 from gridloom.calls.future import waiting_in_worker
+from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.progress import NoProgress, Progress
 from gridloom.calls.run import LOOK_AGAIN_S, Failure, MapRun
 from gridloom.interrupt import leaving_it_running
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class MapResults(Generic[R]):
+class MapResults(Pictured, Generic[R]):
     """The results of a map, in the order of its items or as they come.
 
     An iterator for `for` and for `async for`. What it has not been asked for waits in bounded
@@ -71,9 +72,23 @@ class MapResults(Generic[R]):
         return self._run.total
 
     def __repr__(self) -> str:
+        run = self._run
+        failed = f", {run.failed:,} failed" if run.failed else ""
+        return f"<MapResults {self.id} {run.route.label} {self._done_of_all()}{failed}>"
+
+    def _done_of_all(self) -> str:
         total = "?" if self._run.total is None else f"{self._run.total:,}"
-        failed = f", {self._run.failed:,} failed" if self._run.failed else ""
-        return f"<MapResults {self.id} {self._run.route.label} {self._run.done:,}/{total}{failed}>"
+        return f"{self._run.done:,}/{total}"
+
+    def _picture(self) -> Picture:
+        run = self._run
+        rows = [
+            ("map", self.id),
+            ("function", run.route.label),
+            ("done", self._done_of_all()),
+            ("failed", f"{run.failed:,}"),
+        ]
+        return Picture(repr(self), rows, is_over=run.is_over)
 
     def cancel(self, grace: units.Duration | None = None) -> None:
         """Cancel what has not ended; items that were cancelled raise `CancelledError`."""

@@ -82,13 +82,19 @@ class Spoken:
     # Cancelling twice does no harm; what is forgotten here runs for nothing.
     cancels: deque[session_pb2.CallCancel] = field(default_factory=lambda: deque(maxlen=1000))
 
-    def before_frames(self) -> session_pb2.OpenSessionRequest:
-        """What frames refer to."""
-        return session_pb2.OpenSessionRequest(
-            functions=list(self.functions.values()),
-            specs=list(self.specs.values()),
-            groups=list(self.groups.values()),
-        )
+    def before_frames(self) -> list[session_pb2.OpenSessionRequest]:
+        """What frames refer to, in messages of a moderate size."""
+        messages = [session_pb2.OpenSessionRequest()]
+        for function in list(self.functions.values()):
+            if messages[-1].ByteSize() >= FRAME_BYTES:
+                messages.append(session_pb2.OpenSessionRequest())
+            messages[-1].functions.append(function)
+        specs, groups = list(self.specs.values()), list(self.groups.values())
+        for first in range(0, max(len(specs), len(groups)), FRAME_CALLS):
+            part = slice(first, first + FRAME_CALLS)
+            message = session_pb2.OpenSessionRequest(specs=specs[part], groups=groups[part])
+            messages.append(message)
+        return messages
 
     def after_frames(self) -> session_pb2.OpenSessionRequest:
         """What refers to frames."""
@@ -265,7 +271,7 @@ class Outbox:
         """What a new stream must be told before anything new, in order."""
         frames = [sent.frame for sent in list(self._sent)]
         again = [session_pb2.OpenSessionRequest(frames=[frame]) for frame in frames]
-        return [self.spoken.before_frames(), *again, self.spoken.after_frames()]
+        return [*self.spoken.before_frames(), *again, self.spoken.after_frames()]
 
     def take(self) -> session_pb2.OpenSessionRequest:
         """The next message; waits for something to say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 from gridloom import units
@@ -14,6 +13,7 @@ from gridloom.calls.options import POOL_WORDS, PoolOptions, pool_spec
 from gridloom.calls.reading import ask
 from gridloom.calls.states import PoolState
 from gridloom.calls.tracker import Tracker
+from gridloom.inventory import PoolInfo, close_pool, get_pool, read_pool
 from gridloom.options import check_options
 from gridloom.payload import PayloadCodec
 
@@ -33,38 +33,6 @@ R = TypeVar("R")
 _INLINE_INITIALIZER_BYTES = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PoolInfo:
-    """A pool as it was seen."""
-
-    id: str
-    name: str
-    state: PoolState
-    # The scheduler's job that holds its workers now; empty: none.
-    job_id: str
-    workers: int
-    busy: int
-    queued_calls: int
-    running_calls: int
-    reason: str
-
-
-def pool_info(pool: pool_pb2.Pool) -> PoolInfo:
-    """From the wire."""
-    state = pool_pb2.PoolState.Name(pool.state).removeprefix("POOL_STATE_")
-    return PoolInfo(
-        id=pool.id,
-        name=pool.spec.name,
-        state=PoolState(state),
-        job_id=pool.job_id,
-        workers=pool.workers,
-        busy=pool.busy,
-        queued_calls=pool.queued_calls,
-        running_calls=pool.running_calls,
-        reason=pool.reason,
-    )
-
-
 # ---- what is asked of the platform
 
 
@@ -75,26 +43,12 @@ def new_pool(spec: pool_pb2.PoolSpec) -> Operation[pool_pb2.Pool]:
     return answer.pool
 
 
-def get_pool(identifier: str) -> Operation[pool_pb2.Pool]:
-    """A pool as it is; a `NotFoundError` where there is none."""
-    request = functions_pb2.GetPoolRequest(pool_id=identifier)
-    answer: functions_pb2.GetPoolResponse = yield ask("GetPool", request)
-    return answer.pool
-
-
-def resize_pool(identifier: str, workers: int) -> Operation[pool_pb2.Pool]:
+def resize_pool(identifier: str, workers: int) -> Operation[PoolInfo]:
     """Let a pool have at most this many workers."""
     number = units.whole(workers, field="workers", least=1)
     request = functions_pb2.ResizePoolRequest(pool_id=identifier, workers=number)
     answer: functions_pb2.ResizePoolResponse = yield ask("ResizePool", request)
-    return answer.pool
-
-
-def close_pool(identifier: str, *, cancel_running: bool) -> Operation[pool_pb2.Pool]:
-    """End a pool's workers."""
-    request = functions_pb2.ClosePoolRequest(pool_id=identifier, cancel_running=cancel_running)
-    answer: functions_pb2.ClosePoolResponse = yield ask("ClosePool", request)
-    return answer.pool
+    return read_pool(answer.pool)
 
 
 # ---- the handle
@@ -178,16 +132,16 @@ class Pool:
     @property
     def info(self) -> PoolInfo:
         """Everything about it, as it is now."""
-        return pool_info(self.calls.connection.run(get_pool(self.id)))
+        return self.calls.connection.run(get_pool(self.id))
 
     @property
     def state(self) -> PoolState:
         """What it is doing now."""
-        return self.info.state
+        return PoolState(self.info.state)
 
     def resize(self, workers: int) -> PoolInfo:
         """Let it have at most this many workers."""
-        return pool_info(self.calls.connection.run(resize_pool(self.id, workers)))
+        return self.calls.connection.run(resize_pool(self.id, workers))
 
     def close(self, *, cancel_running: bool = False) -> None:
         """End the workers after the calls that they are in; calls that wait are cancelled.
@@ -260,4 +214,4 @@ def spec_for(calls: Calls, options: Mapping[str, Any]) -> pool_pb2.PoolSpec:
 def open_pool(calls: Calls, identifier: str) -> Pool:
     """The handle of an existing pool."""
     found = calls.connection.run(get_pool(identifier))
-    return Pool(calls, found.id, {"workers": found.spec.workers or found.workers})
+    return Pool(calls, found.id, {"workers": found.most_workers or found.workers})

@@ -49,6 +49,8 @@ DEFAULT_GRACE_S = 5.0
 # How long an ending process waits until its calls are on the platform's disk.
 FLUSH_AT_EXIT_S = 10.0
 _MOST_LISTENERS = 100_000
+# Functions whose digest is remembered; of one that was forgotten it is made again.
+_MOST_FUNCTIONS = 10_000
 
 _log = logging.getLogger("gridloom.session")
 
@@ -90,6 +92,8 @@ class Session:
         """The digest of a function, which is pickled and made known when it is first asked for."""
         known = self._functions.get(id(function))
         if known is None:
+            if len(self._functions) >= _MOST_FUNCTIONS:
+                self._functions.pop(next(iter(self._functions)))
             definition = function_definition(function, self.codec, self.objects)
             self.define(definition)
             # The function is kept with its digest: its id must not become another's.

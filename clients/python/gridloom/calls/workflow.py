@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom import ids, units
 from gridloom.calls.future import CallFuture, waiting_in_worker
+from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.sending import send_call
 from gridloom.calls.shape import Shape, filled, kind_of_shape, members
 from gridloom.calls.signature import Chain, Chord, Chunks, Plan, Together, Workflow
@@ -129,7 +130,7 @@ def _send_all(calls: Calls, plan: Plan, number: int) -> list[CallFuture[Any]]:
     return futures
 
 
-class GroupFuture(Pending, concurrent.futures.Future[Any]):
+class GroupFuture(Pending, Pictured, concurrent.futures.Future[Any]):
     """The result of a workflow: a value, or (nested) lists of values.
 
     It fails as soon as one of the calls fails that its result is made of. As an argument it is
@@ -212,8 +213,15 @@ class GroupFuture(Pending, concurrent.futures.Future[Any]):
         return reopened_group, (self._session.connection.locator.name, self.id)
 
     def __repr__(self) -> str:
+        return f"<GroupFuture {self.id} {self._done_of_all()}>"
+
+    def _done_of_all(self) -> str:
         done = sum(future.is_over for future in self.futures)
-        return f"<GroupFuture {self.id} {done:,}/{len(self.futures):,}>"
+        return f"{done:,}/{len(self.futures):,}"
+
+    def _picture(self) -> Picture:
+        rows = [("workflow", self.id), ("calls done", self._done_of_all())]
+        return Picture(repr(self), rows, is_over=self.done())
 
 
 class _Values(Sequence[Any]):

@@ -118,12 +118,21 @@ def test_a_new_stream_hears_definitions_before_frames_and_seals_after_them(outbo
     put(outbox, b"a")
     outbox.take()
     outbox.spoken.seals[4] = 1
-    before, frames, after = outbox.unacknowledged()
-    assert before.functions
+    functions, before, frames, after = outbox.unacknowledged()
+    assert functions.functions
     assert before.specs
     assert before.groups
     assert frames.frames
     assert [seal.number for seal in after.seals] == [4]
+
+
+def test_definitions_are_said_again_in_messages_of_a_moderate_size(outbox):
+    for number in range(5):
+        digest = bytes([number])
+        code = bytes(400_000)
+        outbox.spoken.functions[digest] = session_pb2.FunctionDefinition(digest=digest, code=code)
+    messages = outbox.unacknowledged()
+    assert [len(message.functions) for message in messages if message.functions] == [3, 2]
 
 
 def test_a_sealed_group_is_forgotten_once_a_later_call_is_on_disk(outbox):
