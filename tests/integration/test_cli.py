@@ -289,7 +289,7 @@ class TestLifecycle:
         job = gridloom.detached("--", "sleep", "300")
         refused = gridloom("down")
         assert refused.code == 1
-        assert "--cancel cancels, --keep leaves them" in refused.err
+        assert "unfinished work (1 job): --cancel cancels it, --keep leaves it" in refused.err
         assert gridloom("down", "--keep").code == 0
         assert gridloom("up").code == 0
         assert gridloom.state(job) in {"STARTING", "RUNNING"}

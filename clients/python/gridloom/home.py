@@ -35,6 +35,8 @@ START_PATIENCE_S = 30.0
 _LOOK_EVERY_S = 0.005
 _CONNECT_PATIENCE_S = 2.0
 _LOG_LINES_SHOWN = 15
+# How a platform that cannot serve says why, for people.
+_COMPLAINT = "gridloom: "
 
 # What a job's processes are told belongs to them, not to a platform that one of them starts.
 _GANG_VARIABLES = (
@@ -161,7 +163,8 @@ class EmbeddedPlatform:
             folder.mkdir(mode=0o700, exist_ok=True)
         deadline = time.monotonic() + START_PATIENCE_S
         with self._sole_starter(deadline):
-            return self.running() or self._ready(self._spawned(), deadline)
+            log_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
+            return self.running() or self._ready(self._spawned(), deadline, log_bytes)
 
     @contextmanager
     def _sole_starter(self, deadline: float) -> Iterator[None]:
@@ -194,8 +197,13 @@ class EmbeddedPlatform:
                 env=environment,
             )
 
-    def _ready(self, process: subprocess.Popen[bytes], deadline: float) -> PlatformRecord:
-        """Wait for what the new process, or another platform that was faster, writes."""
+    def _ready(
+        self, process: subprocess.Popen[bytes], deadline: float, log_bytes: int
+    ) -> PlatformRecord:
+        """Wait for what the new process, or another platform that was faster, writes.
+
+        What the log had before, `log_bytes` of it, has nothing to do with this start.
+        """
         while time.monotonic() < deadline:
             has_ended = process.poll() is not None
             record = self.running()
@@ -205,24 +213,31 @@ class EmbeddedPlatform:
             if process.returncode == -signal.SIGKILL:  # no fault of its own: another one
                 process = self._spawned()
             elif has_ended:
-                raise self._failure(f"ended with exit code {process.returncode}")
+                code = process.returncode
+                raise self._failure(f"did not start (exit code {code})", log_bytes)
             time.sleep(_LOOK_EVERY_S)
         process.terminate()
         process.wait()
-        raise self._failure(f"was not ready after {START_PATIENCE_S:g} s")
+        raise self._failure(f"was not ready after {START_PATIENCE_S:g} s", log_bytes)
 
-    def _failure(self, what: str) -> UnavailableError:
+    def _failure(self, what: str, log_bytes: int) -> UnavailableError:
         return UnavailableError(
-            f"the platform on {self.home} {what}; the end of {self.log_file}:\n{self._log_tail()}",
+            f"the platform on {self.home} {what}: {self._said_since(log_bytes)}",
             home=str(self.home),
+            log=str(self.log_file),
         )
 
-    def _log_tail(self) -> str:
+    def _said_since(self, log_bytes: int) -> str:
+        """Its own complaint, if it made one; else the last lines of its log."""
         try:
-            lines = self.log_file.read_text("utf-8", "replace").splitlines()
+            lines = self.log_file.read_bytes()[log_bytes:].decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
-            return "(empty)"
-        return "\n".join(f"  {line}" for line in lines[-_LOG_LINES_SHOWN:]) or "(empty)"
+            lines = []
+        complaints = [n for n, line in enumerate(lines) if line.startswith(_COMPLAINT)]
+        if complaints:
+            return "\n".join(lines[complaints[-1] :]).removeprefix(_COMPLAINT)
+        shown = "\n".join(f"  {line}" for line in lines[-_LOG_LINES_SHOWN:]) or "  (empty)"
+        return f"the end of {self.log_file}:\n{shown}"
 
     def _endpoint(self, record: PlatformRecord) -> Endpoint:
         if record.protocol != PROTOCOL:

@@ -28,7 +28,7 @@ print("starting with", sys.argv[1:], flush=True)
 with (home / "starts").open("a") as starts:
     starts.write("x")
 if (home / "broken").exists():
-    sys.exit("the database is corrupt: run gridloom doctor")
+    sys.exit((home / "broken").read_text())
 server = socket.create_server(("127.0.0.1", 0))
 (home / "token").write_text("t0ken\\n")
 address = "127.0.0.1:%d" % server.getsockname()[1]
@@ -99,13 +99,23 @@ def test_a_platform_that_was_killed_is_started_again(played: EmbeddedPlatform):
 
 
 def test_a_start_that_fails_shows_the_end_of_the_log(played: EmbeddedPlatform):
-    played.home.mkdir()
-    (played.home / "broken").touch()
+    (played.home / "log").mkdir(parents=True)
+    played.log_file.write_text("of another day\n")
+    (played.home / "broken").write_text("Traceback: a defect")
     with pytest.raises(UnavailableError) as failure:
         played.find(may_start=True)
-    assert "ended with exit code 1" in str(failure.value)
-    assert "the database is corrupt: run gridloom doctor" in str(failure.value)
+    assert "did not start (exit code 1)" in str(failure.value)
     assert str(played.log_file) in str(failure.value)
+    assert "Traceback: a defect" in str(failure.value)
+    assert "another day" not in str(failure.value)
+
+
+def test_a_platform_that_says_why_it_cannot_start_is_quoted(played: EmbeddedPlatform):
+    played.home.mkdir()
+    (played.home / "broken").write_text("gridloom: port 80 cannot be used\nchoose another")
+    with pytest.raises(UnavailableError) as failure:
+        played.find(may_start=True)
+    assert str(failure.value).endswith("(exit code 1): port 80 cannot be used\nchoose another")
 
 
 def test_another_protocol_is_refused(played: EmbeddedPlatform, monkeypatch: pytest.MonkeyPatch):

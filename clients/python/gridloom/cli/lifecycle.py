@@ -99,8 +99,8 @@ def _agreed(amount: str) -> bool:
     """Whether a person at the terminal wants unfinished work cancelled; a script must say so."""
     if not sys.stdin.isatty():
         raise ConflictError(
-            f"{amount} are unfinished: --cancel cancels, --keep leaves them for the next"
-            " `gridloom up`"
+            f"there is unfinished work ({amount}): --cancel cancels it, --keep leaves it for the"
+            " next `gridloom up`"
         )
     return typer.confirm(f"Cancel unfinished work ({amount})? (`--keep` leaves it)", err=True)
 

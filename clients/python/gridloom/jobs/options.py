@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class JobOptions(TypedDict, total=False):
-    """What `client.run(command, ...)` takes. See the guide for what each word means."""
+    """What `client.run(command, ...)` takes; what is not said, the platform chooses.
+
+    Amounts are of each replica. Points in time have a zone. `after` and the like are handles or
+    ids; `files` are paths, or `{name in the job: path or bytes}`; `array` is a range, numbers or
+    "0-99%10", with `{index}` in words and environment for an element's own number.
+    """
 
     # What one replica needs.
     cpus: float
