@@ -68,8 +68,12 @@ class Launcher:
 
     def _ask(self, message: bytes) -> bytes:
         door = self._ready_door()
-        door.send(message)
-        answer = door.recv(_LONGEST_BYTES)
+        try:
+            door.send(message)
+            answer = door.recv(_LONGEST_BYTES)
+        except TimeoutError:
+            self._drop()  # its answer may come yet, and would be taken for another's
+            raise
         if not answer:
             raise ConnectionResetError("the keeper is gone")
         return answer

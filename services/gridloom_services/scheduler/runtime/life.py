@@ -76,6 +76,7 @@ class UnitLife:
         self._process: ProcessHandle | None = None
         self._is_listening = False
         self._poke_due = False
+        self._ask_due = False
         self._began_in_this_boot = True
         self._launches = 0
 
@@ -85,17 +86,16 @@ class UnitLife:
         return self.over.is_set() or self.files.end() is not None
 
     def adopt(self, *, same_boot: bool) -> None:
-        """Show how it is; for a life that began before this process did. Writes files: OSError."""
+        """Show how it is; for a life that began before this process did."""
         self._began_in_this_boot = same_boot
         end = self.files.end()
         stored = self.files.stored() if end and end.outputs else Stored()
         if end is not None and stored is not None:
             self._finish(end, stored)
             return
+        # Somebody may have died between a request and telling of it.
+        self._ask_due = True
         self._show()
-        if end is None and self.files.supervisor() is not None:
-            # Somebody may have died between a request and telling of it.
-            self._ask_for(self.unit)
 
     def ring(self) -> None:
         """Its supervisor has said something."""
@@ -205,6 +205,9 @@ class UnitLife:
         """Show what the supervisor tells until it has written the end, or is gone."""
         self._process = ProcessHandle.open(supervisor, self._news)
         try:
+            if self._ask_due:
+                self._ask_for(self.unit)
+                self._ask_due = False
             while self._process is not None and not self._process.over:
                 self._news.clear()
                 if self.files.end() is not None:

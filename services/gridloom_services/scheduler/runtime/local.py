@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.runtime.folders import GangFolder
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 _THREADS = 4
 _STARTS_AT_ONCE = 8
 _FOLLOW_PAUSE_S = 0.01
@@ -303,7 +305,12 @@ class LocalRuntime:
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a gang is not watched any more", exc_info=error)
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

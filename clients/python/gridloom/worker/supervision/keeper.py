@@ -114,6 +114,7 @@ def main() -> None:
     if os.fork() > 0:
         os._exit(0)  # whoever started this need not wait for it
     os.chdir("/")
+    processes.close_inherited()
     # Descriptor 0 is free for good: a supervisor's own standard input takes its place.
     door = socket.socket(fileno=os.dup(0))
     processes.become_subreaper()

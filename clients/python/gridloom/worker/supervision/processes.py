@@ -22,6 +22,7 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
+_STANDARD_ERROR = 2
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Rounds of looking for what was forked while the others were being stopped.
 _FREEZE_ROUNDS = 100
@@ -86,6 +87,14 @@ def _listed(path: str) -> list[int]:
             return [int(entry.name) for entry in entries if entry.name.isdigit()]
     except _GONE_OR_CLOSED:
         return []
+
+
+def close_inherited() -> None:
+    """Close every descriptor but the three standard ones: a starter may have left some open."""
+    for descriptor in _listed("self/fd"):
+        if descriptor > _STANDARD_ERROR:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(descriptor)
 
 
 def boot_id() -> str:
