@@ -1,0 +1,220 @@
+"""What the call path reaches: `python -m tests.bench.calls [--quick]`.
+
+A real embedded platform in a folder of its own, real workers, and a raw client: one gRPC stream and
+envelopes made by hand, so that the figures are those of the service and its workers. Beside each
+wall time stands the processor time that the platform's process took for a call: on a busy machine
+that is the figure to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import pickle
+import queue
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+
+import cloudpickle
+import grpc
+from gridloom.api.functions.v1 import functions_pb2_grpc, pool_pb2, session_pb2
+from gridloom.version import PROTOCOL
+
+from tests.support.service import EmbeddedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FRAME_CALLS = 4096
+ARGUMENTS = b"\x01" + pickle.dumps(((), {}), protocol=5)
+WORKERS = 2
+
+
+def nothing() -> None:
+    """The call that is measured."""
+
+
+class RawClient:
+    """A session on one stream. One thread reads, the caller writes."""
+
+    def __init__(self, address: str, token: str, key: bytes) -> None:
+        self._channel = grpc.insecure_channel(address)
+        stub = functions_pb2_grpc.FunctionsServiceStub(self._channel)
+        self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        metadata = (("authorization", f"Bearer {token}"),)
+        hello = session_pb2.Hello(
+            session_key=key, protocol=PROTOCOL, python=f"3.{sys.version_info.minor}"
+        )
+        self._out.put(session_pb2.OpenSessionRequest(hello=hello))
+        self._call = stub.OpenSession(iter(self._out.get, None), metadata=metadata)
+        self.welcome = next(self._call).welcome
+        self.next = 1
+        self.acknowledged = self.results = self.number = 0
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def define(self, function: Any, pool: pool_pb2.PoolSpec | None = None) -> None:
+        function.__module__ = "__main__"  # travels by value
+        code = b"\x01" + cloudpickle.dumps((function, ""))
+        digest = hashlib.sha256(code).digest()
+        definition = session_pb2.FunctionDefinition(digest=digest, name="nothing", code=code)
+        spec = session_pb2.CallSpec(number=1, function_digest=digest, pool=pool)
+        self._out.put(session_pb2.OpenSessionRequest(functions=[definition], specs=[spec]))
+
+    def _read(self) -> None:
+        try:
+            for message in self._call:
+                with self._changed:
+                    self.acknowledged = max(self.acknowledged, message.acknowledged)
+                    for run in message.results:
+                        assert set(run.statuses) == {1}, run
+                        self.results += sum(part.count for part in run.ranges) or len(run.statuses)
+                    self.number = max(self.number, message.result_number)
+                    self._changed.notify_all()
+        except grpc.RpcError:
+            return
+
+    def submit(self, count: int, items: int = 0) -> None:
+        """Put calls on the stream; of `items` each, or plain ones."""
+        for start in range(0, count, FRAME_CALLS):
+            size = min(FRAME_CALLS, count - start)
+            arguments = [_chunk(items)] * size if items else [ARGUMENTS] * size
+            frame = session_pb2.Frame(
+                first_sequence=self.next,
+                spec=1,
+                arguments=arguments,
+                items=[items] * size if items else [],
+            )
+            self.next += size
+            self._out.put(session_pb2.OpenSessionRequest(frames=[frame], confirmed=self.number))
+
+    def until(self, *, results: int = 0, acknowledged: int = 0) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.results >= results and self.acknowledged >= acknowledged, 300
+            )
+
+    def close(self) -> None:
+        self._call.cancel()
+        self._reader.join()
+        self._channel.close()
+
+
+def _chunk(items: int) -> bytes:
+    return b"\x01" + pickle.dumps([((), {})] * items, protocol=5)
+
+
+class Usage:
+    """Processor time and memory of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._status = Path(f"/proc/{pid}/status")
+
+    def cpu_s(self) -> float:
+        fields = self._stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> int:
+        lines = self._status.read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+def lone(client: RawClient, count: int) -> Iterator[tuple[str, str]]:
+    """One call after the other, each waited for."""
+    times = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        client.submit(1)
+        client.until(results=client.next - 1)
+        times.append(1000 * (time.perf_counter() - begun))
+    times.sort()
+    yield "lone call, p50", f"{times[count // 2]:.2f} ms"
+    yield "lone call, p99", f"{times[count * 99 // 100]:.2f} ms"
+
+
+def flood(client: RawClient, usage: Usage, count: int, repeats: int) -> Iterator[tuple[str, str]]:
+    """Many calls at once, until all results are here."""
+    rates, costs = [], []
+    for _ in range(repeats):
+        begun, cpu = time.perf_counter(), usage.cpu_s()
+        target = client.results + count
+        client.submit(count)
+        client.until(results=target)
+        rates.append(count / (time.perf_counter() - begun))
+        costs.append(1e6 * (usage.cpu_s() - cpu) / count)
+    yield f"flood of {count:,}", f"{statistics.median(rates):,.0f} calls/s"
+    yield "  platform's CPU", f"{statistics.median(costs):.1f} us a call"
+
+
+def chunks(client: RawClient, count: int, repeats: int) -> Iterator[tuple[str, str]]:
+    """A map: few calls of many items."""
+    rates = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        target = client.results + count
+        client.submit(4 * WORKERS, count // (4 * WORKERS))
+        client.until(results=target)
+        rates.append(count / (time.perf_counter() - begun))
+    yield f"map of {count:,}, {4 * WORKERS} chunks", f"{statistics.median(rates):,.0f} items/s"
+
+
+def queued(client: RawClient, usage: Usage, count: int) -> Iterator[tuple[str, str]]:
+    """Calls that only wait: how fast they are durable, what memory they cost."""
+    memory, begun, cpu = usage.memory_bytes(), time.perf_counter(), usage.cpu_s()
+    client.submit(count)
+    client.until(acknowledged=client.next - 1)
+    elapsed = time.perf_counter() - begun
+    yield f"{count:,} calls made durable", f"{count / elapsed:,.0f} calls/s"
+    yield "  platform's CPU", f"{1e6 * (usage.cpu_s() - cpu) / count:.1f} us a call"
+    yield "  platform's memory", f"{(usage.memory_bytes() - memory) / count:.0f} B a call"
+
+
+def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, str]]:
+    usage = Usage(platform.pid)
+    scale = 1 if quick else 5
+    client = RawClient(platform.address, platform.token, os.urandom(16))
+    begun = time.perf_counter()
+    client.define(nothing, pool_pb2.PoolSpec(workers=WORKERS, python=sys.executable))
+    client.submit(1)
+    client.until(results=1)
+    yield "first call, pool not there", f"{time.perf_counter() - begun:.2f} s"
+    flood_warm = flood(client, usage, 10_000, 1)
+    list(flood_warm)
+    yield from lone(client, 200 * scale)
+    yield from flood(client, usage, 10_000, 2 * scale)
+    yield from flood(client, usage, 100_000, 1)
+    yield from chunks(client, 10_000, 4 * scale)
+    client.close()
+    waiting = RawClient(platform.address, platform.token, os.urandom(16))
+    blocked = pool_pb2.PoolSpec(workers=1, python=sys.executable, name="held")
+    waiting.define(_sleep_long, blocked)
+    yield from queued(waiting, usage, 100_000 * scale)
+    waiting.close()
+
+
+def _sleep_long() -> None:
+    time.sleep(3600)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gridloom-bench-") as home:
+        with EmbeddedProcess(Path(home), "--cpus", "4") as platform:
+            for name, value in figures(platform, quick=options.quick):
+                print(f"{name:34} {value}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
