@@ -132,9 +132,10 @@ class EmbeddedProcess(ServiceProcess):
         return found
 
     def until_ready(self) -> Self:
-        """Wait for the record, which comes last."""
+        """Wait for the record, which comes last; or for the end, of one that is idle at once."""
         self.until("ready")
-        eventually_now((self.home / "platform.json").exists)
+        record = self.home / "platform.json"
+        eventually_now(lambda: record.exists() or self.said("stopping"))
         return self
 
     def __enter__(self) -> Self:
