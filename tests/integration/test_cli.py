@@ -270,6 +270,44 @@ class TestOverview:
         assert "\x1b[32m" not in terminal.text
 
 
+class TestShell:
+    def test_it_offers_verbs_and_jobs(self, gridloom: InProcess, home: Home):
+        job = gridloom.detached("--name", "offered", "--", "true")
+
+        def offered(*words: str) -> list[str]:
+            asked = {
+                "_GRIDLOOM_COMPLETE": "complete_bash",
+                "COMP_WORDS": " ".join(("gridloom", *words)),
+                "COMP_CWORD": str(len(words)),
+            }
+            done = subprocess.run(
+                GRIDLOOM,
+                env={**home.environment, **asked},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            return done.stdout.split()
+
+        assert offered("qu") == ["queues"]
+        assert job in offered("jobs", "show", job[:10])
+
+    def test_a_reader_that_leaves_early_is_no_error(self, gridloom: InProcess, home: Home):
+        job = gridloom.detached("--", "seq", "1", "200000")
+        gridloom("jobs", "watch", job)
+        command = [*GRIDLOOM, "jobs", "logs", job]
+        with subprocess.Popen(
+            command, env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"1\n"
+            process.stdout.close()
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        assert process.returncode == 0
+
+
 class TestLifecycle:
     @pytest.fixture
     def home(self, tmp_path: Path) -> Iterator[Home]:
