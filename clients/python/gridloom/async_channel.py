@@ -93,7 +93,7 @@ class AsyncConnection:
                 if refusal.is_deadline and timeout_s is not None:
                     raise TimeoutError(f"not over after {timeout_s:g} s") from None
             if not following.over:
-                await self._wait_or_raise(refusal, route.endpoint, patience)
+                await self._wait_or_raise(refusal, route.endpoint, patience, may_start=False)
 
     async def _stretch(
         self, route: Route, following: Following[T], limit: Patience, patience: Patience
@@ -124,13 +124,14 @@ class AsyncConnection:
         return method(call.request, timeout=timeout_s, metadata=route.endpoint.metadata)
 
     async def _wait_or_raise(
-        self, refusal: Refusal, endpoint: Endpoint, patience: Patience
+        self, refusal: Refusal, endpoint: Endpoint, patience: Patience, *, may_start: bool = True
     ) -> None:
         pause_s = patience.next_pause_s(refusal.hint_s) if refusal.is_transient else None
         if pause_s is None:
             raise refusal.error from None
         if refusal.is_silence:
-            await asyncio.to_thread(self.connection.renew, endpoint)
+            look = self.connection.look_again
+            await asyncio.to_thread(look, endpoint, may_start=may_start)
         await asyncio.sleep(pause_s)
 
 

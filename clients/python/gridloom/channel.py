@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import grpc
 
+from gridloom.errors import UnavailableError
 from gridloom.operation import Blocking, Call
 from gridloom.patience import Patience
 from gridloom.rpc_errors import Refusal, broken_off, refusal_of
@@ -210,7 +211,8 @@ class Connection:
                 if refusal.is_deadline and timeout_s is not None:
                     raise TimeoutError(f"not over after {timeout_s:g} s") from None
             if not following.over:
-                self._wait_or_raise(refusal, route.endpoint, patience)
+                # Who only looks on does not start a platform that was stopped on purpose.
+                self._wait_or_raise(refusal, route.endpoint, patience, may_start=False)
 
     def _stretch(
         self, route: Route, following: Following[T], limit: Patience, patience: Patience
@@ -232,13 +234,23 @@ class Connection:
         method = getattr(route.stub(call.service), call.method)
         return method(call.request, timeout=timeout_s, metadata=route.endpoint.metadata)
 
-    def _wait_or_raise(self, refusal: Refusal, endpoint: Endpoint, patience: Patience) -> None:
+    def _wait_or_raise(
+        self, refusal: Refusal, endpoint: Endpoint, patience: Patience, *, may_start: bool = True
+    ) -> None:
         pause_s = patience.next_pause_s(refusal.hint_s) if refusal.is_transient else None
         if pause_s is None:
             raise refusal.error from None
         if refusal.is_silence:
-            self.renew(endpoint)
+            self.look_again(endpoint, may_start=may_start)
         time.sleep(pause_s)
+
+    def look_again(self, broken: Endpoint, *, may_start: bool) -> None:
+        """`renew`, except that a platform which may not be started may also come back later."""
+        try:
+            self.renew(broken, may_start=may_start)
+        except UnavailableError:
+            if may_start:
+                raise
 
 
 def open_channel(endpoint: Endpoint) -> grpc.Channel:

@@ -37,6 +37,25 @@ class Moving:
         return self.endpoints.pop(0) if len(self.endpoints) > 1 else self.endpoints[0]
 
 
+@dataclass
+class Stopped:
+    """A platform that is gone; it comes back when somebody may start it, or by itself."""
+
+    old: Endpoint
+    new: Endpoint
+    comes_back_after: int
+    asked: list[bool] = field(default_factory=list)
+    name: str = "stopped"
+
+    def find(self, *, may_start: bool) -> Endpoint:
+        self.asked.append(may_start)
+        if len(self.asked) == 1:
+            return self.old
+        if may_start or len(self.asked) > self.comes_back_after:
+            return self.new
+        raise errors.UnavailableError("no platform runs")
+
+
 class Counting:
     """A following that reads events and goes on after the last one."""
 
@@ -180,6 +199,34 @@ def test_a_stream_is_taken_up_where_it_broke_off(
     following = Counting(wanted=5)
     assert list(connection.follow(following)) == [1, 2, 3, 4, 5]
     assert following.calls == [0, 2, 3]
+
+
+def test_a_request_starts_a_platform_that_was_stopped(platform: ScriptedPlatform):
+    gone = ScriptedPlatform()
+    gone.close()
+    locator = Stopped(gone.endpoint, platform.endpoint, comes_back_after=100)
+    connection = Connection(locator, patience_s=5)
+    platform.script("GetJob", ANSWER)
+    connection.call(GET)
+    assert locator.asked == [True, True]
+    connection.close()
+
+
+def test_who_only_looks_on_waits_for_a_platform_and_starts_none(platform: ScriptedPlatform):
+    gone = ScriptedPlatform()
+    gone.close()
+    locator = Stopped(gone.endpoint, platform.endpoint, comes_back_after=3)
+    connection = Connection(locator, patience_s=5)
+    platform.script("WatchJobs", [change(1), None])
+    assert list(connection.follow(Counting(wanted=1))) == [1]
+    assert locator.asked == [True, False, False, False]
+    connection.close()
+    never = Stopped(gone.endpoint, platform.endpoint, comes_back_after=100)
+    connection = Connection(never, patience_s=0.3)
+    with pytest.raises(errors.UnavailableError):
+        list(connection.follow(Counting(wanted=1)))
+    assert set(never.asked[1:]) == {False}
+    connection.close()
 
 
 def test_a_stream_that_takes_too_long_is_a_time_out(

@@ -275,7 +275,9 @@ class Session:
         if endpoint is None or self._closing.is_set():
             return
         try:
-            self._connection.renew(endpoint)
+            # A platform that was stopped on purpose is started only for calls that none has yet.
+            is_new = self.outbox.last > self.outbox.acknowledged
+            self._connection.renew(endpoint, may_start=is_new)
         except GridloomError as error:
             _log.debug("the platform is not there yet: %s", error)
 
