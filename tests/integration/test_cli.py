@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -334,6 +335,20 @@ class TestLifecycle:
         assert gridloom("down", "--cancel").code == 0
         assert gridloom("up").code == 0
         assert gridloom.state(job) == "CANCELLED"
+
+    def test_who_looks_on_waits_for_the_next_platform_and_starts_none(
+        self, gridloom: InProcess, home: Home
+    ):
+        job = gridloom.detached("--hold", "--", "true")
+        with home.terminal("jobs", "watch", job) as terminal:
+            terminal.read_until("HELD")
+            assert gridloom("down", "--keep").code == 0
+            time.sleep(1)
+            assert home.platform.running() is None
+            assert gridloom("up").code == 0
+            assert gridloom("jobs", "release", job).code == 0
+            terminal.read_until("SUCCEEDED")
+            assert terminal.end() == 0
 
     def test_a_port_that_is_taken_is_said(self, gridloom: InProcess):
         with socket.create_server(("127.0.0.1", 0)) as taken:

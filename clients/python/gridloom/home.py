@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MODULE = "gridloom_services.embedded"
-START_PATIENCE_S = 30.0
+START_PATIENCE_S = 60.0
 _LOOK_EVERY_S = 0.005
 _CONNECT_PATIENCE_S = 2.0
 _LOG_LINES_SHOWN = 15
