@@ -25,6 +25,7 @@ os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_li
 
 import cloudpickle
 import grpc
+from gridloom.api.functions.v1 import functions_pb2 as pb
 from gridloom.api.functions.v1 import functions_pb2_grpc, pool_pb2, session_pb2
 from gridloom.version import PROTOCOL
 
@@ -47,14 +48,14 @@ class RawClient:
 
     def __init__(self, address: str, token: str, key: bytes) -> None:
         self._channel = grpc.insecure_channel(address)
-        stub = functions_pb2_grpc.FunctionsServiceStub(self._channel)
+        self.stub: Any = functions_pb2_grpc.FunctionsServiceStub(self._channel)
         self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        metadata = (("authorization", f"Bearer {token}"),)
+        self.metadata = (("authorization", f"Bearer {token}"),)
         hello = session_pb2.Hello(
             session_key=key, protocol=PROTOCOL, python=f"3.{sys.version_info.minor}"
         )
         self._out.put(session_pb2.OpenSessionRequest(hello=hello))
-        self._call = stub.OpenSession(iter(self._out.get, None), metadata=metadata)
+        self._call = self.stub.OpenSession(iter(self._out.get, None), metadata=self.metadata)
         self.welcome = next(self._call).welcome
         self.next = 1
         self.acknowledged = self.results = self.number = 0
@@ -102,6 +103,18 @@ class RawClient:
             self._changed.wait_for(
                 lambda: self.results >= results and self.acknowledged >= acknowledged, 300
             )
+
+    def close_pools(self) -> None:
+        """Leave no worker behind."""
+        for pool in self.stub.ListPools(pb.ListPoolsRequest(), metadata=self.metadata).pools:
+            request = pb.ClosePoolRequest(pool_id=pool.id, cancel_running=True)
+            self.stub.ClosePool(request, metadata=self.metadata)
+            while self._state(pool.id) != pool_pb2.POOL_STATE_CLOSED:
+                time.sleep(0.05)
+
+    def _state(self, pool_id: str) -> int:
+        request = pb.GetPoolRequest(pool_id=pool_id)
+        return self.stub.GetPool(request, metadata=self.metadata).pool.state
 
     def close(self) -> None:
         self._call.cancel()
@@ -199,6 +212,7 @@ def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, st
     blocked = pool_pb2.PoolSpec(workers=1, python=sys.executable, name="held")
     waiting.define(_sleep_long, blocked)
     yield from queued(waiting, usage, 100_000 * scale)
+    waiting.close_pools()
     waiting.close()
 
 
@@ -210,10 +224,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gridloom-bench-") as home:
-        with EmbeddedProcess(Path(home), "--cpus", "4") as platform:
-            for name, value in figures(platform, quick=options.quick):
-                print(f"{name:34} {value}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="gridloom-bench-") as home,
+        EmbeddedProcess(Path(home), "--cpus", "4") as platform,
+    ):
+        for name, value in figures(platform, quick=options.quick):
+            print(f"{name:34} {value}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,14 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from gridloom_services.common import schema as schemas
-from gridloom_services.common.errors import StartError, StorageFullError, UnavailableError
+from gridloom_services.common.errors import (
+    StartError,
+    StorageFullError,
+    StoreInUseError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, Engine
@@ -116,13 +121,16 @@ class Database:
         self._thread = None if backend.is_inline else ThreadPoolExecutor(1, f"{schema.service}-db")
 
     @classmethod
-    async def open(cls, url: str, schema: Schema, *, wal_bytes: int | None = None) -> Database:
-        """Open, make or migrate the store.
+    async def open(
+        cls, url: str, schema: Schema, *, wal_bytes: int | None = None, sole: bool = False
+    ) -> Database:
+        """Open, make or migrate the store; with `sole`, as the only process of its service.
 
         StartError (NewerStoreError, CorruptStoreError) where that cannot be; nothing was changed
-        then. `wal_bytes` is the length of SQLite's write-ahead log between checkpoints.
+        then. `wal_bytes` is the length of SQLite's write-ahead log between checkpoints. `sole` is
+        for PostgreSQL: a file is guarded by the lock of its folder.
         """
-        backend = _backend(url, wal_bytes)
+        backend = _backend(url, wal_bytes, schema.service if sole else "")
         database = cls(backend, schema)
         try:
             await database.write(lambda c: schemas.prepare(c, schema, backend.name))
@@ -177,6 +185,26 @@ class Database:
             self._raise_known(error)
             raise
         self._commit(connection, transaction.commit)
+        return result
+
+    def transact_raw(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`transact` for the driver's own statements, on SQLite only: it costs a tenth."""
+        raw = self.raw
+        try:
+            raw.execute("BEGIN IMMEDIATE").close()
+            result = work(raw)
+        except BaseException as error:
+            self._undo_raw(raw)
+            self._raise_known(error)
+            raise
+        try:
+            raw.execute("COMMIT").close()
+        except sqlite3.Error as error:
+            if not self._backend.is_full(error):
+                self._on_failure(f"commit to {self.name}: {error}")
+            self._undo_raw(raw)
+            self._raise_known(error)
+            raise
         return result
 
     async def write_each(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
@@ -245,6 +273,9 @@ class Database:
         except DBAPIError as error:
             self._raise_known(error)
             raise
+        except StoreInUseError as error:
+            # Another has taken our place while the server was away.
+            self._on_failure(error.message)
 
     def _commit(self, connection: Connection, commit: Callable[[], None]) -> None:
         try:
@@ -264,6 +295,14 @@ class Database:
         except DBAPIError as error:
             if not self._backend.is_lost(_cause(error)):
                 self._on_failure(f"rollback of {self.name}: {error}")
+
+    def _undo_raw(self, raw: sqlite3.Connection) -> None:
+        """The same without SQLAlchemy."""
+        try:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK").close()
+        except sqlite3.Error as error:
+            self._on_failure(f"rollback of {self.name}: {error}")
 
     def _is_for_all(self, error: BaseException) -> bool:
         cause = _cause(error)
@@ -368,7 +407,7 @@ def _cause(error: BaseException) -> BaseException | None:
     return error.orig if isinstance(error, DBAPIError) else error
 
 
-def _backend(url: str, wal_bytes: int | None) -> Backend:
+def _backend(url: str, wal_bytes: int | None, owner: str) -> Backend:
     """The backend of a URL; its module is imported when chosen."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -378,7 +417,7 @@ def _backend(url: str, wal_bytes: int | None) -> Backend:
     if parsed.get_backend_name() == "postgresql":
         from gridloom_services.common.postgresql import PostgresBackend
 
-        return PostgresBackend(parsed)
+        return PostgresBackend(parsed, owner)
     raise StartError(
         f"{parsed.get_backend_name()} is not a database for Gridloom",
         field="database_url",

@@ -213,10 +213,29 @@ class Changes:
     """Last sequence number, last result number, confirmed, seen at; of session number."""
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in _WRITTEN)
+        """Whether there is anything to write; what most commits have is looked at first."""
+        return bool(self.results or self.sessions or self.blocks or self.finished) or self.is_rare
 
-
-_WRITTEN = tuple(name for name in Changes.__slots__ if name != "pinned")
+    @property
+    def is_rare(self) -> bool:
+        """Whether it has what most commits do not have."""
+        return bool(
+            self.new_sessions
+            or self.functions
+            or self.specs
+            or self.pools
+            or self.groups
+            or self.dependencies
+            or self.dependencies_over
+            or self.holds
+            or self.holds_over
+            or self.attempts
+            or self.attempts_over
+            or self.outputs
+            or self.confirmed
+            or self.unpinned
+            or self.progress
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,27 +66,30 @@ class SqlCallStore:
     def commit(self, changes: Changes, reads: Reads, done: Done) -> None:
         """See `CallStore.commit`."""
 
-        def work(connection: Connection) -> Found:
-            cursor = self._cursor(connection)
+        def work(cursor: Cursor) -> Found:
             released = writing.write(cursor, changes)
             found = reading.read(cursor, reads)
             found.released = released
             return found
 
-        if self._database.is_sqlite:
-            try:
-                found: Found | GridloomServiceError = self._database.transact(work)
-            except GridloomServiceError as error:
-                found = error
-            done(found)
-        else:
+        if not self._database.is_sqlite:
             task = asyncio.get_running_loop().create_task(self._commit_in_thread(work, done))
             self._commits.add(task)
             task.add_done_callback(self._commits.discard)
-
-    async def _commit_in_thread(self, work: Callable[[Connection], Found], done: Done) -> None:
+            return
         try:
-            found: Found | GridloomServiceError = await self._database.write(work)
+            found: Found | GridloomServiceError = self._database.transact_raw(
+                lambda raw: work(SqliteCursor(raw))
+            )
+        except GridloomServiceError as error:
+            found = error
+        done(found)
+
+    async def _commit_in_thread(self, work: Callable[[Cursor], Found], done: Done) -> None:
+        try:
+            found: Found | GridloomServiceError = await self._database.write(
+                lambda connection: work(PostgresCursor(connection))
+            )
         except GridloomServiceError as error:
             found = error
         done(found)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def write(cursor: Cursor, changes: Changes) -> list[tuple[int, str]]:
     """Write everything. Returns calls whose objects are needed no more, with their holders."""
-    _write_rare(cursor, changes)
+    if changes.is_rare:
+        _write_rare(cursor, changes)
     if changes.blocks:
         cursor.many(sql.ADD_BLOCK, [codec.block_tuple(row) for row in changes.blocks])
     if changes.results:
