@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
+import socket
 import struct
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from google.protobuf.message import DecodeError
@@ -16,12 +14,12 @@ from gridloom.api.functions.v1 import worker_pb2
 from gridloom_services.common.errors import GridloomServiceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gridloom_services.functions.workers.link import Link, Reception
 
 _LENGTH = struct.Struct(">I")
 _LARGEST_FRAME = 1 << 30
-# What a kernel takes as the path of a unix socket, with a little to spare.
-_LONGEST_PATH = 100
 _NAME = "functions.sock"
 
 
@@ -89,29 +87,24 @@ class SocketCarrier(asyncio.Protocol):
 
 
 class SocketServer:
-    """Listens in a folder of its own that nobody else may enter.
+    """Listens in a folder that nobody else may enter.
 
-    The socket is in the folder given, or, where that makes too long a path, in a short temporary
-    one that is removed at the end.
+    The path stays the same from start to start: hosts that outlived a platform come back to it.
     """
 
     def __init__(self, reception: Reception, folder: Path) -> None:
         self._reception = reception
         self._folder = folder
-        self._temporary: Path | None = None
         self._server: asyncio.Server | None = None
         self.path = folder / _NAME
 
     async def start(self) -> None:
         """Listen; a socket that a dead process left there is replaced."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if len(os.fsencode(self.path)) > _LONGEST_PATH:
-            self._temporary = Path(tempfile.mkdtemp(prefix="gridloom-"))
-            self.path = self._temporary / _NAME
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: SocketCarrier(self._reception), str(self.path), backlog=512
+            lambda: SocketCarrier(self._reception), sock=_bound(self.path), backlog=512
         )
         self.path.chmod(0o600)
 
@@ -124,5 +117,17 @@ class SocketServer:
         await asyncio.sleep(0)
         self._server = None
         self.path.unlink(missing_ok=True)
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket at the path, which may be longer than a kernel takes: its folder is named short."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.close(folder)
+    return sock
