@@ -125,14 +125,22 @@ class ScriptedPlatform:
         if isinstance(turn, Abort):
             yield from turn.after
             _abort(turn, context)
-        for message in turn:
-            if message is None:
-                # The stream stays open until the test or the client has had enough.
-                if context.add_callback(self.released.set):
-                    self.released.wait()
-                self.released.set()
-                return
-            yield message
+        try:
+            for message in turn:
+                if message is None:
+                    self._stay(context)
+                    return
+                yield message
+        except GeneratorExit:
+            # The caller had left before it was sent the rest.
+            self.released.set()
+            raise
+
+    def _stay(self, context: grpc.ServicerContext) -> None:
+        """Keep a stream open until the test or the caller has had enough."""
+        if context.add_callback(self.released.set):
+            self.released.wait()
+        self.released.set()
 
 
 def _abort(turn: Abort, context: grpc.ServicerContext) -> None:
