@@ -91,11 +91,15 @@ class InternalError(GridloomServiceError):
     """A defect of ours. The log says more."""
 
 
-# ---- errors at start, for whoever started the process; they never reach a client
+# ---- for whoever started the process; they never reach a client
 
 
 class StartError(GridloomServiceError):
     """The process cannot serve. The sentence says why and what to do."""
+
+
+class BrokenError(StartError):
+    """A part cannot go on, and the process with it: it may be started again."""
 
 
 class SettingsError(StartError):
@@ -108,6 +112,10 @@ class PortInUseError(StartError):
 
 class FolderInUseError(StartError):
     """Another process works in the same folder."""
+
+
+class StoreInUseError(StartError):
+    """Another process works on the same database."""
 
 
 class CorruptStoreError(StartError):

@@ -25,7 +25,7 @@ from gridloom_services.common import grpc_environment
 from gridloom_services.common.app import PlatformContext
 from gridloom_services.common.auth import AuthenticatorChain, StaticTokenAuthenticator
 from gridloom_services.common.channels import ServiceChannels
-from gridloom_services.common.errors import PortInUseError, SettingsError, StartError
+from gridloom_services.common.errors import BrokenError, PortInUseError, SettingsError, StartError
 from gridloom_services.common.interceptors.chain import CallRules
 from gridloom_services.common.lock import FolderLock
 from gridloom_services.common.logs import configure_logs
@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 EXIT_CANNOT_START = 1
 EXIT_WRONG_SETTINGS = 2
+EXIT_BROKEN = 70
+_EXIT_CODES = {SettingsError: EXIT_WRONG_SETTINGS, BrokenError: EXIT_BROKEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def run_alone(
             await stop.requested()
         finally:
             await platform.stop()
+        stop.check()
 
     def main() -> None:
         settings = load_server_settings(service, os.environ)
@@ -197,7 +200,7 @@ def guarded(main: Callable[[], None]) -> int:
         main()
     except StartError as error:
         sys.stderr.write(f"gridloom: {error.message}\n")
-        return EXIT_WRONG_SETTINGS if isinstance(error, SettingsError) else EXIT_CANNOT_START
+        return _EXIT_CODES.get(type(error), EXIT_CANNOT_START)
     except OSError as error:
         # A full disk, a home that may not be written to: the system's sentence names the file.
         sys.stderr.write(f"gridloom: {error}\n")

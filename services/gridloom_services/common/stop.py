@@ -6,6 +6,8 @@ import asyncio
 import logging
 import signal
 
+from gridloom_services.common.errors import BrokenError
+
 _log = logging.getLogger(__name__)
 
 
@@ -20,6 +22,17 @@ class Stop:
         self._requested = asyncio.Event()
         self._forced = asyncio.Event()
         self.reason = ""
+        self.failure = ""
+
+    def fail(self, reason: str) -> None:
+        """Begin stage two, since a part cannot go on: the process ends with an error."""
+        self.failure = self.failure or reason
+        self.force(reason)
+
+    def check(self) -> None:
+        """BrokenError where the stop was a failure."""
+        if self.failure:
+            raise BrokenError(self.failure)
 
     @property
     def is_requested(self) -> bool:

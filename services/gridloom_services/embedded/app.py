@@ -65,6 +65,7 @@ async def serve(server: ServerSettings, own: EmbeddedSettings, parts: Sequence[P
     finally:
         remove_record(server.home)
         await platform.stop()
+    stop.check()
 
 
 async def _start(platform: Platform, server: ServerSettings, parts: Sequence[Part]) -> None:

@@ -191,7 +191,9 @@ def _contents(folder: Path, *, deep: bool) -> Finding:
 
 def _listed(path: Path) -> dict[str, int]:
     with _reading(path) as connection:
-        return dict(connection.execute("SELECT digest, size_bytes FROM objects WHERE content IS NULL"))
+        return dict(
+            connection.execute("SELECT digest, size_bytes FROM objects WHERE content IS NULL")
+        )
 
 
 def _right_size(files: LocalFiles) -> Callable[[str, int], bool]:

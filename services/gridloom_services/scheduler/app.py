@@ -43,7 +43,7 @@ _DAY_S = 24 * 3600
 async def build(context: PlatformContext, settings: SchedulerSettings) -> SchedulerApp:
     """Open the store and compose the service."""
     url = context.database_url("scheduler", settings.database_url)
-    database = await Database.open(url, SCHEMA)
+    database = await Database.open(url, SCHEMA, sole=True)
     store = await SqlStore.open(database)
     folder = context.folder("scheduler")
     objects = ObjectsClient(context.channels)
@@ -153,4 +153,4 @@ class SchedulerApp:
         await self._store.compact(before_us)
 
     def _fatal(self, error: BaseException) -> None:
-        self._context.stop.force(f"the scheduler cannot go on: {error}")
+        self._context.stop.fail(f"the scheduler cannot go on: {error}")

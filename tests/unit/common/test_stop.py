@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 
+import pytest
+from gridloom_services.common.errors import BrokenError
 from gridloom_services.common.stop import Stop
 
 
@@ -31,3 +33,13 @@ async def test_to_force_is_to_request_too():
     stop.force("now")
     await waiting
     assert stop.is_requested
+
+
+async def test_a_failure_forces_the_stop_and_is_told_afterwards():
+    stop = Stop()
+    stop.check()
+    stop.fail("the store is gone")
+    stop.fail("everything is gone")
+    assert stop.is_forced
+    with pytest.raises(BrokenError, match="the store is gone"):
+        stop.check()

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from gridloom_services.common.errors import StartError, StorageFullError, UnavailableError
+from gridloom_services.common.errors import (
+    StartError,
+    StorageFullError,
+    StoreInUseError,
+    UnavailableError,
+)
 from gridloom_services.common.store import EXIT_STORE_FAILED, Database, GroupCommit
-from sqlalchemy import event, text
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.unit.common.tables import SCHEMA, add, numbers
@@ -19,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # What a process of its own does to the store at argv[1].
 PROLOGUE = """
 import asyncio, sys
+from gridloom_services.common.errors import UnavailableError
 from gridloom_services.common.store import Database, GroupCommit
 from tests.unit.common.tables import SCHEMA, add, numbers
 
@@ -60,6 +67,7 @@ def run_process(url: str, body: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", script, url],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -283,3 +291,42 @@ async def test_a_password_is_not_told():
     with pytest.raises(StartError) as caught:
         await Database.open(url, SCHEMA)
     assert "secret" not in caught.value.message
+
+
+async def test_a_service_is_alone_on_its_postgresql_database(postgres_url):
+    first = await Database.open(postgres_url, SCHEMA, sole=True)
+    other = dataclasses.replace(SCHEMA, service="other", metadata=MetaData())
+    await (await Database.open(postgres_url, other, sole=True)).close()
+    with pytest.raises(StoreInUseError, match="another notes service works on postgresql"):
+        await Database.open(postgres_url, SCHEMA, sole=True)
+    await first.write(add(1))
+    await first.close()
+    second = await Database.open(postgres_url, SCHEMA, sole=True)
+    assert await second.read(numbers) == [1]
+    await second.close()
+
+
+async def test_one_that_lost_its_place_while_the_server_was_away_ends(postgres_url):
+    with run_process(
+        postgres_url,
+        """
+await database.close()
+database = await Database.open(sys.argv[1], SCHEMA, sole=True)
+print("here", flush=True)
+sys.stdin.readline()
+for _ in range(2):
+    try:
+        await database.read(numbers)
+    except UnavailableError:
+        print("away", flush=True)
+""",
+    ) as process:
+        await asyncio.to_thread(process.stdout.readline)
+        successor = await Database.open(postgres_url, SCHEMA)
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        await successor.write(lambda c: c.execute(text(kill)))
+        await successor.close()
+        successor = await Database.open(postgres_url, SCHEMA, sole=True)
+        await asyncio.to_thread(process.communicate, b"\n")
+        assert process.returncode == EXIT_STORE_FAILED
+        await successor.close()
