@@ -1,7 +1,7 @@
 """The scheduling engine: pure, deterministic, numpy and nothing else.
 
 Give it what happened (`events`) by `Engine.apply`, ask it what to do (`decisions`) by
-`Engine.plan`. See `docs` of each module for the part that it plays; `plan` is where they meet.
+`Engine.plan`. Each module's docstring says which part it plays; `plan` is where they meet.
 """
 
 from gridloom_services.scheduler.engine import decisions, events

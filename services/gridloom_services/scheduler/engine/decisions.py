@@ -57,7 +57,7 @@ class Grow:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Record that this element starts at `start` or earlier; replaces its earlier promise."""
+    """Record that this element starts at `start` or earlier; replaces an earlier such promise."""
 
     job: str
     element: int

@@ -162,7 +162,10 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """An element that waits will start at `start` or earlier on these nodes; replaces its last."""
+    """An element that waits will start at `start` or earlier on these nodes.
+
+    A job has one promise at most: this replaces the one that it had.
+    """
 
     job: str
     element: int

@@ -98,13 +98,14 @@ class NodeTable(Table):
         """A node came or changed; what is in use on it stays in use."""
         need = self.resources.need(event.capacity)
         row = self.row(event.name)
-        was = (self.present[row], self.schedulable[row], self.labels[row])
-        self.present[row] = 1
-        self.schedulable[row] = int(event.schedulable)
-        self.labels[row] = dict(event.labels)
-        self._set_capacity(row, need)
+        before = self.present[row], self.schedulable[row], self.labels[row]
+        after = 1, int(event.schedulable), dict(event.labels)
+        if before == after and self.kinds.capacities[self.kind[row]] == need:
+            return
         self.epoch += 1
-        if was != (1, int(event.schedulable), event.labels):
+        self.present[row], self.schedulable[row], self.labels[row] = after
+        self._set_capacity(row, need)
+        if before != after:
             self._masks.clear()
 
     def remove(self, name: str) -> None:

@@ -232,9 +232,11 @@ class Plan:
 
     def _drops(self) -> Iterator[DropPromise]:
         for row in self._broken:
-            element = self._state.promises[row].element
-            if row not in self._promises and (row, element) not in self._starts:
-                yield DropPromise(self._state.jobs.ids[row], element)
+            job, element = self._state.jobs.ids[row], self._state.promises[row].element
+            renewed = self._promises.get(row)
+            is_renewed = renewed is not None and renewed.element == element
+            if not is_renewed and (row, element) not in self._starts:
+                yield DropPromise(job, element)
 
     def _placement(self, row: int, picks: list[Pick]) -> tuple[Assignment, ...]:
         names = self._state.nodes.names

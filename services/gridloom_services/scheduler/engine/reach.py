@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 UNKNOWN, PLAIN, ALL, NEVER = range(4)
 
-_MOST_KINDS = 64
+_MOST_KINDS = 16
 """Where nodes have more distinct capacities, classes are looked at one by one."""
 
 

@@ -87,7 +87,8 @@ class ReferencePlan:
         drops = [
             DropPromise(job, element)
             for job, element in self.broken
-            if job not in self.new and (job, element) not in self.starts
+            if (job not in self.new or self.new[job].element != element)
+            and (job, element) not in self.starts
         ]
         return Decisions(
             tuple(self.starts.values()),
