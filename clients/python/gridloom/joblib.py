@@ -17,9 +17,10 @@ from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_par
 
 from gridloom.calls.client import calls_of, expected_parallelism
 from gridloom.calls.function import as_function
-from gridloom.calls.future import CallFuture, waiting_in_worker
+from gridloom.calls.future import CallFuture
 from gridloom.calls.options import checked_options
 from gridloom.calls.sending import put_encoded
+from gridloom.calls.waiting import waiting_in_worker
 from gridloom.errors import InvalidRequestError
 from gridloom.payload import PayloadCodec
 

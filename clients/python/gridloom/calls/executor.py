@@ -12,17 +12,18 @@ from gridloom import units
 from gridloom.calls.client import calls_of
 from gridloom.calls.feed import zipped
 from gridloom.calls.function import as_function
-from gridloom.calls.future import CallFuture, waiting_in_worker
 from gridloom.calls.map import MapResults
 from gridloom.calls.mapping import new_run
 from gridloom.calls.options import CALL_WORDS, POOL_WORDS
 from gridloom.calls.tracker import Tracker
+from gridloom.calls.waiting import waiting_in_worker
 from gridloom.options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gridloom.calls.function import Function
+    from gridloom.calls.future import CallFuture
     from gridloom.calls.pool import Pool
     from gridloom.client import Client
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import sys
 import threading
 import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
@@ -21,13 +20,13 @@ from gridloom.calls import fork, reading
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.output import lines_of
 from gridloom.calls.states import CallState
+from gridloom.calls.waiting import attended, waiting_in_worker
 from gridloom.errors import CancelledError
 from gridloom.payload import Pending, in_arguments
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator, Iterator
-    from contextlib import AbstractContextManager
 
     from gridloom.channel import Connection
 
@@ -42,6 +41,23 @@ _LARGE = b"\x02"
 
 # Guards the step from "nobody waits" to "somebody waits" of every future, for some nanoseconds.
 _making = threading.Lock()
+
+
+class _Clock:
+    """The time, as one object for all futures of a moment: a million of them need no million."""
+
+    def __init__(self) -> None:
+        self._seen = 0.0
+
+    def now(self) -> float:
+        now = time.monotonic()
+        if now - self._seen > _MOMENT_S:
+            self._seen = now
+        return self._seen
+
+
+_MOMENT_S = 0.05
+_clock = _Clock()
 
 
 class Source(Protocol):
@@ -100,7 +116,7 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
         self._source = source
         self._state = PENDING
         self._watch: _Waiting | None = None
-        self._since = time.monotonic()
+        self._since = _clock.now()
         self.label = label
 
     # ---- what the base class's machinery reads, made when it is first read
@@ -299,14 +315,18 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when it is done; `TimeoutError` where that takes longer than `timeout` seconds."""
-        condition = self._watched().condition
-        with condition:
-            if self._state is not PENDING:
-                return
-            with waiting_in_worker():
-                done = condition.wait_for(lambda: self._state is not PENDING, timeout)
+        if self._state is not PENDING:
+            return
+        with attended(self.id, self.id, self.cancel):
+            done = self.await_over(timeout)
         if not done:
             raise TimeoutError(f"{self.id} is not done after {timeout:g} s")
+
+    def await_over(self, timeout: float | None = None) -> bool:
+        """Whether it is over after that time at most; an interrupt is the caller's business."""
+        condition = self._watched().condition
+        with condition:
+            return condition.wait_for(lambda: self._state is not PENDING, timeout)
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn` with this future when it is done; at once where it is."""
@@ -404,12 +424,6 @@ def _wake(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
 
     with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
         loop.call_soon_threadsafe(finish)
-
-
-def waiting_in_worker() -> AbstractContextManager[object]:
-    """Inside a call, give its slot back for the time of a wait; elsewhere nothing."""
-    context = sys.modules.get("gridloom.worker.context")
-    return context.waiting() if context is not None else contextlib.nullcontext()
 
 
 def _new_lock() -> None:

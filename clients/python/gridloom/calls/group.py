@@ -13,8 +13,8 @@ from gridloom.calls.output import lines_of
 from gridloom.calls.reading import OutputFollowing, ResultsFollowing, ask
 from gridloom.calls.shape import Shape, last_of, parse_kind
 from gridloom.calls.states import CallState
+from gridloom.calls.waiting import attended
 from gridloom.errors import exception_from_call_error
-from gridloom.interrupt import leaving_it_running
 from gridloom.jobs.times import moment_in
 from gridloom.objects import ObjectsClient
 from gridloom.options import check_choice
@@ -157,7 +157,7 @@ class Group(Pictured):
 
     def result(self, timeout: units.Duration | None = None) -> Any:
         """Of a map or group the list of results; of a chain, chord or reduction the last one."""
-        with leaving_it_running(self._id, f'client.get("{self._id}")', self.cancel):
+        with attended(self._id, self._id, self.cancel):
             kind, shape = parse_kind(self._seen().kind)
             if kind in {"map", "chunks"} and shape is None:
                 return list(self.results(timeout=timeout))
@@ -166,7 +166,7 @@ class Group(Pictured):
 
     def wait(self, timeout: units.Duration | None = None) -> CallState:
         """Return its final state when all of it is over."""
-        with leaving_it_running(self._id, f'client.get("{self._id}")', self.cancel):
+        with attended(self._id, self._id, self.cancel):
             for _ in self._connection.follow(ResultsFollowing(self._id), timeout_s=_limit(timeout)):
                 continue
         return self.state

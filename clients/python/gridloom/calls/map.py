@@ -8,11 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from gridloom import units
-from gridloom.calls.future import waiting_in_worker
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.progress import NoProgress, Progress
 from gridloom.calls.run import LOOK_AGAIN_S, Failure, MapRun
-from gridloom.interrupt import leaving_it_running
+from gridloom.calls.waiting import attended, waiting_in_worker
 
 if TYPE_CHECKING:
     import asyncio
@@ -150,8 +149,7 @@ class MapResults(Pictured, Generic[R]):
 
     def _wait(self) -> None:
         try:
-            what, come_back = f"The map of {self._run.route.label}", f'client.get("{self.id}")'
-            with leaving_it_running(what, come_back, self.cancel), waiting_in_worker():
+            with attended(f"The map of {self._run.route.label}", self.id, self.cancel):
                 self._run.wait(self._patience())
         except KeyboardInterrupt:
             self._detached = True

@@ -14,13 +14,12 @@ from gridloom import ids, units
 from gridloom.calls.composed import Folded, MapReduced, composed
 from gridloom.calls.feed import Feed, Window, zipped
 from gridloom.calls.function import Function
-from gridloom.calls.future import waiting_in_worker
 from gridloom.calls.mapping import split_options
 from gridloom.calls.progress import progress_for
 from gridloom.calls.run import LOOK_AGAIN_S
 from gridloom.calls.sending import send_call
 from gridloom.calls.sizing import ChunkSizes, Sent
-from gridloom.interrupt import leaving_it_running
+from gridloom.calls.waiting import attended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,9 +98,7 @@ class Reduction:
         self._window = Window(4 * route.workers, is_sized=total is not None)
         feed = Feed(source, self, self._sizes, self._window)
         try:
-            with leaving_it_running(
-                f"The reduction of {self._name}", f'client.get("{self.id}")', self.cancel
-            ):
+            with attended(f"The reduction of {self._name}", self.id, self.cancel):
                 while not feed.is_exhausted:
                     feed.pump(may_wait=True)
                     progress.update(self.done, 0, total)
@@ -114,7 +111,7 @@ class Reduction:
             progress.close()
 
     def _wait(self, feed: Feed) -> None:
-        with self._changed, waiting_in_worker():
+        with self._changed:
             if feed.is_exhausted or self._window.is_open(settled=self._sizes.settled):
                 return
             if not self._changed.wait(LOOK_AGAIN_S):
@@ -129,10 +126,7 @@ class Reduction:
             return self._initial
         while not future.is_over:
             progress.update(self.done, 0, total)
-            try:
-                future.wait(LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
+            future.await_over(LOOK_AGAIN_S)
         return future.result()
 
     # ---- sending (`feed.Outlet`)

@@ -54,7 +54,7 @@ class Tracker:
         for session, number in calls:
             sink = _sink(session, number)
             if isinstance(sink, CallFuture):
-                sink.wait()
+                sink.await_over()
         for run in runs:
             run.wait_over()
 

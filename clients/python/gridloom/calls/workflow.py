@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gridloom import ids, units
-from gridloom.calls.future import CallFuture, waiting_in_worker
+from gridloom.calls.future import CallFuture
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.sending import send_call
 from gridloom.calls.shape import Shape, filled, kind_of_shape, members
 from gridloom.calls.signature import Chain, Chord, Chunks, Plan, Together, Workflow
+from gridloom.calls.waiting import attended
 from gridloom.errors import CancelledError
-from gridloom.interrupt import leaving_it_running
 from gridloom.payload import Pending, in_arguments
 
 if TYPE_CHECKING:
@@ -188,10 +188,13 @@ class GroupFuture(Pending, Pictured, concurrent.futures.Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Its result, or what the first of its calls that failed has raised."""
-        what = f"The workflow {self.id}"
-        come_back = f'client.get("{self.id}")'
-        with leaving_it_running(what, come_back, self.cancel), waiting_in_worker():
-            super().result(timeout)
+        if not self.done():
+            with attended(f"The workflow {self.id}", self.id, self.cancel):
+                return self._result_after(timeout)
+        return self._result_after(timeout)
+
+    def _result_after(self, timeout: float | None) -> Any:
+        super().result(timeout)
         return filled(self._shape, _Values(self.futures))
 
     def cancel(self, grace: units.Duration | None = None) -> bool:

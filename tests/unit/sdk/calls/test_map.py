@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import signal
 import threading
 import time
 
@@ -234,6 +235,36 @@ def test_a_map_takes_the_options_of_calls(service):
 def test_map_needs_something_to_map_over():
     with pytest.raises(TypeError, match="at least one"):
         square.map()
+
+
+def interrupt_soon() -> threading.Timer:
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT])
+    timer.start()
+    return timer
+
+
+def test_an_interrupt_leaves_the_map_running_and_says_how_to_come_back(service, client, capsys):
+    service.hold()
+    results = square.map(range(10), chunk_size=5)
+    identifier = results.id
+    interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert f'client.get("{identifier}")' in capsys.readouterr().err
+    del results
+    gc.collect()
+    service.running.set()
+    assert client.get(identifier).result(10) == [n * n for n in range(10)]
+
+
+def test_an_interrupt_leaves_a_reduction_running(service, capsys):
+    service.hold()
+    interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        square.map_reduce(range(10), reduce=max)
+    assert capsys.readouterr().err.count("client.get") == 1
+    service.running.set()
 
 
 async def test_async_for_gives_the_same_results():
