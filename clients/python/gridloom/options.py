@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from gridloom.errors import InvalidRequestError
 
@@ -35,6 +35,20 @@ def check_choice(field: str, given: str, allowed: Iterable[str]) -> None:
             given=given,
             allowed=", ".join(known),
         )
+
+
+class Spelled:
+    """Base of dataclasses that users make by keyword: a misspelt one is refused as above."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **words: Any) -> Self:
+        """Look at the keywords; the dataclass does the rest."""
+        del args
+        if words:
+            known: dict[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+            check_options(words, known)
+        return super().__new__(cls)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields
 
 from gridloom import units
 from gridloom.errors import InvalidRequestError
+from gridloom.options import Spelled
 
 
 @dataclass(frozen=True, slots=True)
-class Retries:
+class Retries(Spelled):
     """Runs again after a failure of each class; None leaves the platform's own rule.
 
     The platform's rule: three times after a lost node (or worker) or a preemption, never after

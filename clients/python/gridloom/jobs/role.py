@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from gridloom.options import Spelled
+
 if TYPE_CHECKING:
     from gridloom import units
 
@@ -15,7 +17,7 @@ Files: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path | bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class Role(Spelled):
     """A role of `client.run(roles=[...])`. The words are those of `run` itself.
 
     All roles' replicas start together. Where `min_replicas` is smaller than `replicas`, that many
