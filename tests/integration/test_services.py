@@ -67,6 +67,12 @@ def test_a_command_runs_with_files_in_and_out(client, tmp_path):
     assert job.outputs["count.txt"].read_text().strip() == "10000"
 
 
+def test_our_own_settings_of_grpc_are_not_those_of_jobs(client):
+    job = client.run("env | grep -c '^GRPC_EXPERIMENTS=' || true", shell=True)
+    job.result(PATIENCE_S)
+    assert list(job.logs()) == ["0"]
+
+
 def squared(number: int) -> int:
     return number * number
 

@@ -26,7 +26,10 @@ def prepare() -> None:
 
 
 def release() -> None:
-    """Take them back once gRPC has read them: processes of users' jobs must not inherit them."""
+    """Take them back: processes of users' jobs must not inherit them.
+
+    gRPC has read them when it was imported. To be called before anything copies the environment.
+    """
     while _before:
         name, _ = _before.popitem()
         os.environ.pop(name, None)

@@ -95,6 +95,7 @@ class Platform:
         The first of `ports` (the settings' one) that is free is taken. StartError says why it
         cannot be.
         """
+        grpc_environment.release()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         metrics = self._metrics()
         secret = read_or_create_secret(self.home / "secret")
@@ -114,7 +115,6 @@ class Platform:
         )
         await self._compose(context, parts)
         await self.server.start()
-        grpc_environment.release()
         # What is here now stays until the end: no collection needs to look at it again.
         gc.freeze()
         gc.enable()
