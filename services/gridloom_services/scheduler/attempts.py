@@ -22,7 +22,7 @@ from gridloom_services.scheduler.job import (
 from gridloom_services.scheduler.retry import can_grow, next_try
 from gridloom_services.scheduler.runs import Run
 from gridloom_services.scheduler.runtime.base import Assignment, Phase, ReplicaStatus
-from gridloom_services.scheduler.states import JobState
+from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.timers import Timer, TimerKind, Timers
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ class Attempts:
         self.occupy(job, live, at_s)
         self._board.put_gang(live)
         self._journal.put_gang(live)
-        job = replace(job, attempt=max(job.attempt, attempt))
+        if attempt > job.attempt:
+            job = replace(job, attempt=attempt)
         self._move(job, element, JobState.STARTING, "", attempt)
 
     def _is_full(self, job: Job) -> bool:
@@ -202,7 +203,8 @@ class Attempts:
         if gang is None:
             return False
         gang.statuses[status.role, status.index] = status
-        self._reported.add(status.gang)
+        if status.phase is not Phase.STARTING:
+            self._reported.add(status.gang)
         return True
 
     def settle(self) -> None:
@@ -276,8 +278,11 @@ class Attempts:
         if job.spec.deadline_us is not None and job.spec.deadline_us <= present_us:
             return None
         tries = self._board.tries(job, element)
-        room = can_grow(job.spec.roles, tries.memory_factor, self._eligibility.largest_memory())
-        return next_try(job.spec.retry, tries, outcome.failure_class, present_us, can_grow=room)
+        failure, room = outcome.failure_class, True
+        if failure is FailureClass.OUT_OF_MEMORY:
+            largest = self._eligibility.largest_memory()
+            room = can_grow(job.spec.roles, tries.memory_factor, largest)
+        return next_try(job.spec.retry, tries, failure, present_us, can_grow=room)
 
     def _conclude(self, job: Job, live: LiveGang, end: GangEnd) -> None:
         if not job.is_array:

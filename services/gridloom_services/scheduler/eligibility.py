@@ -262,6 +262,8 @@ class Eligibility:
     def roles(self, job: Job, element: int) -> tuple[Role, ...]:
         """Return a job's roles with the memory that the element's next attempt gets."""
         factor = self._board.tries(job, element).memory_factor
+        if factor == 1:
+            return job.spec.roles
         return grown_roles(job.spec.roles, factor, self.largest_memory())
 
     def largest_memory(self) -> int:

@@ -29,9 +29,10 @@ class HistoryPage:
 async def history(store: Store, target: Target, after: Place | None, size: int) -> HistoryPage:
     """Return a page of the events of a job, or of one element."""
     revision, element = after or (0, WHOLE)
-    # The event that the last page ended in may have more elements.
+    # The event that the last page ended in may have more elements; or none, and is one too many.
+    again = int(element != WHOLE)
     stored = await store.history(
-        target.job.sequence, revision - (element != WHOLE), size + 1, target.element
+        target.job.sequence, revision - again, size + 1 + again, target.element
     )
     later = (
         each

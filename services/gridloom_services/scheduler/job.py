@@ -6,7 +6,7 @@ Points in time are whole microseconds since 1970 (UTC), in names that end in `_u
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gridloom_services.scheduler.spec import nothing
 from gridloom_services.scheduler.states import FailureClass, JobState, check_transition
@@ -97,14 +97,14 @@ class Job:
         Raises IllegalTransitionError for a change that the table does not have.
         """
         check_transition(self.state, state)
-        changed = replace(self, state=state, reason=reason)
+        times: dict[str, Any] = {}
         if state is JobState.QUEUED:
-            return replace(changed, queued_us=now_us)
-        if state is JobState.RUNNING and self.started_us is None:
-            return replace(changed, started_us=now_us)
-        if state.is_final:
-            return replace(changed, ended_us=now_us)
-        return changed
+            times["queued_us"] = now_us
+        elif state is JobState.RUNNING and self.started_us is None:
+            times["started_us"] = now_us
+        elif state.is_final:
+            times["ended_us"] = now_us
+        return replace(self, state=state, reason=reason, **times)
 
     def concluded(self, outcome: Outcome, now_us: int) -> Self:
         """Return a copy in its final state."""

@@ -85,8 +85,8 @@ class Journal:
     def put_event(self, event: Event) -> int:
         """Write an event and return its revision.
 
-        The event's own is not looked at: it gets the next one, or becomes part of an earlier event
-        of this batch where it says the same of the neighbouring elements.
+        That is its own, the next one that is free; or that of an earlier event of this batch which
+        says the same of the neighbouring elements, and which it becomes part of.
         """
         events = self._batch.changes.events
         key = (event.sequence, event.after)
@@ -94,11 +94,11 @@ class Journal:
         if last is not None and _continues(event, events[last]):
             events[last] = replace(events[last], count=events[last].count + event.count)
             return events[last].revision
-        self._board.revision += 1
+        self._board.revision = event.revision
         if event.element is not None:
             self._last_runs[key] = len(events)
-        events.append(replace(event, revision=self._board.revision))
-        return self._board.revision
+        events.append(event)
+        return event.revision
 
     # ---- everything else
 

@@ -82,7 +82,7 @@ class Ledger:
     ) -> int:
         return self._journal.put_event(
             Event(
-                revision=0,
+                revision=self._board.revision + 1,
                 sequence=job.sequence,
                 job_id=job.id,
                 at_us=now_us(self._clock),
