@@ -219,6 +219,10 @@ class TestJobs:
                 "jobs", "exec", job, "--", "sh", "-c", "cat begun -; exit 4", stdin="in"
             )
             assert (ended.code, ended.out) == (4, "begin\nin"), ended.err
+            with home.terminal("jobs", "exec", job, "--", "echo", "beside") as joined:
+                # Nothing is typed: the command's end is the end.
+                joined.read_until("beside")
+                assert joined.end() == 0
             assert gridloom("jobs", "cancel", job, "--grace", "1s").code == 0
             assert terminal.end() == 0
         assert gridloom.state(job) == "CANCELLED"
