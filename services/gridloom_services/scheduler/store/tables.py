@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     Index,
     Integer,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
     text,
 )
 
@@ -63,7 +65,6 @@ jobs = Table(
         "state",
         "sequence",
         sqlite_where=text("state < 5"),
-        postgresql_where=text("state < 5"),
     ),
     Index(
         "jobs_request",
@@ -71,7 +72,6 @@ jobs = Table(
         "request_id",
         unique=True,
         sqlite_where=text("request_id <> ''"),
-        postgresql_where=text("request_id <> ''"),
     ),
 )
 
@@ -175,3 +175,14 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+
+@event.listens_for(metadata, "before_create")
+def _make_indices_partial(_target: MetaData, connection: Connection, **_options: object) -> None:
+    """Say to PostgreSQL what is said to SQLite.
+
+    Here, since to name PostgreSQL in an index imports its whole dialect, at every start.
+    """
+    if connection.dialect.name == "postgresql":
+        for index in jobs.indexes:
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
