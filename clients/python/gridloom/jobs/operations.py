@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from gridloom import ids, units
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from gridloom.client import Defaults
     from gridloom.jobs.options import JobOptions, JobRequest
     from gridloom.jobs.role import Command
+    from gridloom.objects import ObjectsClient
     from gridloom.operation import Operation
 
 _MOST_AT_ONCE = 1000
+_SENT_AT_ONCE = 8
 
 
 def submit(
@@ -194,18 +197,27 @@ def _draft(request: JobRequest, defaults: Defaults, folder: Path) -> JobDraft:
 
 def _send_files(connection: Connection, drafts: Sequence[JobDraft]) -> list[list[list[ObjectRef]]]:
     """Store every file of the drafts; one that is there already is not sent again."""
-    from gridloom.api.objects.v1 import objects_pb2
+    from concurrent.futures import ThreadPoolExecutor
+
     from gridloom.objects import ObjectsClient
 
-    objects = ObjectsClient(connection)
+    sources = [file.source for draft in drafts for files in draft.files for file in files]
+    if not sources:
+        return [[[] for _ in draft.files] for draft in drafts]
+    store = partial(_stored, ObjectsClient(connection))
+    # Most files are small: what takes long is waiting for the answers.
+    with ThreadPoolExecutor(min(_SENT_AT_ONCE, len(sources))) as threads:
+        refs = threads.map(store, sources)
+        return [[[next(refs) for _ in files] for files in draft.files] for draft in drafts]
 
-    def stored(source: Path | bytes) -> ObjectRef:
-        if isinstance(source, bytes):
-            digest = objects.put_bytes(source)
-            return objects_pb2.ObjectRef(digest=digest, size_bytes=len(source))
-        return objects.put_file(source)
 
-    return [[[stored(file.source) for file in files] for files in draft.files] for draft in drafts]
+def _stored(objects: ObjectsClient, source: Path | bytes) -> ObjectRef:
+    from gridloom.api.objects.v1 import objects_pb2
+
+    if isinstance(source, bytes):
+        digest = objects.put_bytes(source)
+        return objects_pb2.ObjectRef(digest=digest, size_bytes=len(source))
+    return objects.put_file(source)
 
 
 def _log_tail(job: JobInfo) -> Operation[str]:

@@ -12,6 +12,7 @@ from gridloom.api.objects.v1 import objects_pb2
 from gridloom.api.scheduler.v1 import job_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.jobs.states import JobState
+from gridloom.objects import digest_of
 
 from tests.support.scripted import Abort
 from tests.unit.sdk.jobs.examples import JOB, OTHER, array, job
@@ -81,6 +82,17 @@ class TestSubmission:
         assert chunk.chunk == b"1234"
         sent = platform.requests["SubmitJobs"][0].jobs[0].roles[0].files[0]
         assert (sent.path, sent.object) == ("input.dat", header.header.object)
+
+    def test_many_files_keep_their_names(self, platform: ScriptedPlatform, client: Client):
+        stat = objects_pb2.ObjectStat(exists=True)
+        platform.script("StatObjects", objects_pb2.StatObjectsResponse(objects=[stat]))
+        platform.script("SubmitJobs", accepted)
+        contents = {f"f{n}": str(n).encode() for n in range(50)}
+        client.run_many([{"command": ["a"], "files": contents}, {"command": ["b"]}])
+        first, second = platform.requests["SubmitJobs"][0].jobs
+        sent = {file.path: file.object.digest for file in first.roles[0].files}
+        assert sent == {name: digest_of(content) for name, content in contents.items()}
+        assert not second.roles[0].files
 
     def test_a_check_sends_nothing(self, platform: ScriptedPlatform, client: Client):
         platform.script("SubmitJobs", pb.SubmitJobsResponse(jobs=[job("QUEUED", "")]))
