@@ -183,7 +183,7 @@ def test_decisions_do_not_depend_on_the_hash_seed():
     outputs = {
         subprocess.run(
             [sys.executable, "-c", HASHES],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             check=True,
             capture_output=True,
         ).stdout
