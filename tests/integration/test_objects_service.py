@@ -317,7 +317,9 @@ def stored(home) -> set[str]:
 def rows(home) -> set[str]:
     engine = create_engine(f"sqlite:///{home / 'objects' / 'objects.db'}", poolclass=NullPool)
     with engine.connect() as connection:
-        return set(connection.execute(text("SELECT digest FROM objects WHERE content IS NULL")).scalars())
+        return set(
+            connection.execute(text("SELECT digest FROM objects WHERE content IS NULL")).scalars()
+        )
 
 
 def test_killed_at_any_moment_it_keeps_what_it_acknowledged_and_no_litter(tmp_path):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: its data in a folder of its own, reached by a socket there.
+"""A PostgreSQL server of the tests' own, reached by a socket in the folder that holds its data.
 
 It listens on no network port, so nothing outside can clash with it or see it, and it ends with the
 process that started it, however that ends.
@@ -87,7 +87,7 @@ class PostgresServer:
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_end_with_parent,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # one call into libc, no locks
             **self._identity(),
         )
         self._wait_until_ready(process)
