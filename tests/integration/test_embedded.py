@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from gridloom.api.objects.v1 import objects_pb2 as pb
 from gridloom.api.objects.v1 import objects_pb2_grpc
+from gridloom.errors import UnavailableError
 from gridloom.home import EmbeddedPlatform
 from gridloom_services.common.lock import FolderLock
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -175,3 +180,44 @@ def test_a_wrong_setting_of_any_service_is_refused(tmp_path, settings, message):
     assert platform.wait() == 2
     platform.__exit__()
     assert message in platform.lines[-1]
+
+
+@pytest.fixture(scope="module")
+def used_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with all stores, of a platform that has ended."""
+    home = tmp_path_factory.mktemp("used") / "home"
+    with EmbeddedProcess(home):
+        pass
+    return home
+
+
+def copied(home: Path, folder: Path) -> Path:
+    """Its files; sockets are made anew."""
+    sockets = [path.name for path in home.rglob("*") if path.is_socket()]
+    ignore = shutil.ignore_patterns(*sockets)
+    return Path(shutil.copytree(home, folder / "home", ignore=ignore))
+
+
+@pytest.mark.parametrize("service", ["objects", "scheduler", "functions"])
+def test_a_newer_store_of_any_service_is_refused_and_left_as_it_is(used_home, tmp_path, service):
+    home = copied(used_home, tmp_path)
+    store = home / service / f"{service}.db"
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute(f"UPDATE gridloom_{service}_version SET version_num = '9999'")
+    before = store.read_bytes()
+    with pytest.raises(UnavailableError) as caught:
+        EmbeddedPlatform(home).start()
+    assert f"the {service} store {store} has revision 9999" in str(caught.value)
+    assert "install the newer Gridloom that wrote it" in str(caught.value)
+    assert store.read_bytes() == before
+
+
+@pytest.mark.parametrize("service", ["objects", "scheduler", "functions"])
+def test_a_damaged_store_of_any_service_is_refused_with_what_to_do(used_home, tmp_path, service):
+    home = copied(used_home, tmp_path)
+    store = home / service / f"{service}.db"
+    store.write_bytes(b"\xa5" * store.stat().st_size)
+    with pytest.raises(UnavailableError) as caught:
+        EmbeddedPlatform(home).start()
+    assert f"the store {store} is damaged" in str(caught.value)
+    assert "put a backup in its place" in str(caught.value)
