@@ -89,7 +89,9 @@ class Platform:
         script: Script | None = None,
         nodes: tuple[NodeCapacity, ...] = (),
         store: Store | None = None,
+        metrics: SchedulerMetrics | None = None,
     ) -> None:
+        self.metrics = metrics or SchedulerMetrics(NO_METRICS)
         self.clock = ManualClock(NOW_US / 1e6)
         self.cluster = MemoryCluster(nodes, script or run_until_told, self.clock)
         self.store = store or MemoryStore()
@@ -113,7 +115,7 @@ class Platform:
                 inputs=Inputs(self.keeper),
                 background=self.background,
                 clock=self.clock,
-                metrics=SchedulerMetrics(NO_METRICS),
+                metrics=self.metrics,
                 issue_token=lambda _, live: f"token of {live.name}",
                 address="here:1",
                 on_fatal=self.fatal.append,

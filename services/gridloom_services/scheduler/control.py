@@ -32,6 +32,7 @@ from gridloom_services.scheduler.intake import (
     request_keys,
 )
 from gridloom_services.scheduler.reconcile import Reconciler
+from gridloom_services.scheduler.states import FailureClass
 from gridloom_services.scheduler.views import Views
 from gridloom_services.scheduler.watch import Pulse, WatchHub
 
@@ -243,10 +244,16 @@ class Control:
                 async for status in self._with.runtime.watch():
                     if not core.attempts.report(status):
                         reconciler.stray(status.gang)
+                    if status.failure_class is FailureClass.NODE_LOST:
+                        await self._look_at_nodes(core)
                     self._wake.set()
             except OSError as error:
                 _log.warning("the runtime cannot be watched", extra={"error": str(error)})
             await asyncio.sleep(_WATCH_PAUSE_S)
+
+    async def _look_at_nodes(self, core: Core) -> None:
+        """Take over which nodes there are, before work is given to one that is gone."""
+        core.nodes_are(await self._with.runtime.capacity())
 
     # ---- for the reconciler
 
@@ -265,6 +272,7 @@ class Control:
     def start_failed(self, name: str, reason: str) -> None:
         """End a gang that the runtime cannot start or has lost."""
         self.core.start_failed(name, reason)
+        self._with.background.start(self._look_at_nodes(self.core), "look at the nodes")
 
     # ---- requests
 

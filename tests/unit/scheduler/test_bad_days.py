@@ -14,7 +14,7 @@ from gridloom_services.scheduler.spec import RetryPolicy
 from gridloom_services.scheduler.store.base import StaleEpochError
 from gridloom_services.scheduler.store.memory import MemoryStore
 
-from tests.support.scheduler import Platform, a_spec
+from tests.support.scheduler import Platform, a_role, a_spec, nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,6 +134,23 @@ async def test_a_start_that_cannot_succeed_fails_the_attempt(platform: Platform)
     job = await platform.job(jobs[0].id)
     assert job.state.name == "FAILED"
     assert job.reason == "the runtime cannot run it: no more processes"
+
+
+async def test_work_of_a_node_that_is_gone_starts_anew_on_another(tmp_path: Path):
+    platform = Platform(tmp_path, nodes=nodes_of(2))
+    await platform.begin()
+    first, second = await platform.submit(a_spec(a_role(cpu=4000)), a_spec(a_role(cpu=4000)))
+    if platform.cluster.gangs[f"{first}-a1"].replicas["main", 0].status.node != "node0":
+        first, second = second, first
+    platform.cluster.lose_node("node0")
+    await platform.advance(1)
+    assert await platform.states(first, second) == ["QUEUED", "RUNNING"]
+    assert [node.name for node in platform.control.core.engine.nodes()] == ["node1"]
+    await platform.finish(f"{second}-a1")
+    await platform.advance(1)
+    assert (await platform.job(first)).attempt == 2
+    assert await platform.states(first, second) == ["RUNNING", "SUCCEEDED"]
+    await platform.end()
 
 
 async def test_a_gang_that_the_runtime_has_lost_can_be_cancelled(platform: Platform):

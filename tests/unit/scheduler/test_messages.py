@@ -1,0 +1,275 @@
+"""What clients send and get: values survive the way there and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
+from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.scheduler.job import Event, GangOutput, ReplicaEnd, Usage
+from gridloom_services.scheduler.messages import event_message, job_message, spec_message
+from gridloom_services.scheduler.requests import (
+    grace_of,
+    log_query_of,
+    query_of,
+    queue_changes_of,
+    queue_of,
+    spec_of,
+)
+from gridloom_services.scheduler.runs import Run
+from gridloom_services.scheduler.runtime.base import (
+    InputFile,
+    LogStream,
+    OutputFile,
+    Secret,
+    Volume,
+)
+from gridloom_services.scheduler.spec import (
+    ArraySpec,
+    Condition,
+    Dependency,
+    JobSpec,
+    Range,
+    RetryPolicy,
+    Role,
+)
+from gridloom_services.scheduler.states import FailureClass, JobState
+from gridloom_services.scheduler.store.codec import read_spec, write
+from gridloom_services.scheduler.views import JobView
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.scheduler import NOW_US, a_job, a_role, a_spec, an_array
+
+words = st.text(min_size=1, max_size=8)
+counts = st.integers(1, 1000)
+maps = st.dictionaries(words, words, max_size=3).map(MappingProxyType)
+DIGEST = "sha256:" + "0" * 64
+files = st.builds(InputFile, words, st.just(DIGEST), st.integers(0, 2**40), st.integers(1, 0o777))
+
+
+@st.composite
+def roles(draw: st.DrawFn) -> Role:
+    elastic = draw(st.booleans())
+    replicas = draw(counts)
+    amounts = draw(st.dictionaries(words, st.integers(0, 2**50), max_size=3))
+    return Role(
+        name=draw(words),
+        command=tuple(draw(st.lists(words, min_size=1, max_size=3))),
+        replicas=replicas,
+        min_replicas=draw(st.integers(1, replicas)) if elastic else replicas,
+        elastic=elastic,
+        colocate=draw(st.booleans()),
+        image=draw(st.just("") | words),
+        env=draw(maps),
+        files=tuple(draw(st.lists(files, max_size=2))),
+        outputs=tuple(draw(st.lists(words, max_size=2))),
+        volumes=tuple(draw(st.lists(st.builds(Volume, words, words, st.booleans()), max_size=2))),
+        secrets=tuple(draw(st.lists(st.builds(Secret, words, words, words), max_size=2))),
+        resources=MappingProxyType({"cpu": draw(counts), **amounts}),
+        workdir=draw(st.just("") | words),
+    )
+
+
+arrays = st.builds(
+    ArraySpec,
+    st.lists(st.builds(Range, counts, counts, counts), min_size=1, max_size=3).map(tuple),
+    st.integers(0, 9),
+)
+policies = st.builds(
+    RetryPolicy,
+    st.dictionaries(st.sampled_from(list(FailureClass)[1:]), st.integers(0, 9), max_size=3).map(
+        lambda rules: MappingProxyType(
+            {FailureClass.NODE_LOST: 3, FailureClass.PREEMPTED: 3, **rules}
+        )
+    ),
+    st.integers(0, 10**9),
+    st.integers(10**9, 10**12),
+)
+specs = st.builds(
+    JobSpec,
+    project=words,
+    queue=words,
+    roles=st.lists(roles(), min_size=1, max_size=2).map(tuple),
+    name=st.text(max_size=8),
+    priority=st.integers(-100, 100),
+    kind=words,
+    array=st.none() | arrays,
+    dependencies=st.lists(
+        st.builds(Dependency, words, st.sampled_from(list(Condition))), max_size=2
+    ).map(tuple),
+    retry=policies,
+    time_limit_s=st.integers(1, 10**6),
+    start_after_us=st.none() | st.integers(0, 2**53),
+    deadline_us=st.none() | st.integers(0, 2**53),
+    labels=maps,
+    request_id=st.text(max_size=8),
+    hold=st.booleans(),
+)
+
+
+@given(specs)
+def test_a_specification_comes_back_from_its_message_as_it_was(spec: JobSpec):
+    assert spec.time_limit_s is not None
+    message = job_pb2.JobSpec.FromString(spec_message(spec, spec.time_limit_s).SerializeToString())
+    assert spec_of(message, spec.project, "") == spec
+
+
+@given(specs)
+def test_a_specification_comes_back_from_its_row_as_it_was(spec: JobSpec):
+    text = write(spec)
+    assert read_spec(text) == spec
+    assert write(read_spec(text)) == text
+
+
+def test_what_a_message_leaves_out_is_filled_in():
+    message = job_pb2.JobSpec(roles=[job_pb2.Role(command=["true"])])
+    assert spec_of(message, "default", "") == a_spec()
+
+
+def test_a_minimum_makes_a_role_elastic():
+    role = job_pb2.Role(command=["true"], replicas=3, min_replicas=3)
+    spec = spec_of(job_pb2.JobSpec(roles=[role]), "default", "")
+    assert (spec.roles[0].elastic, spec.roles[0].min_replicas) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (job_pb2.JobSpec(dependencies=[job_pb2.Dependency(job_id="x")]), "dependencies.condition"),
+        (
+            job_pb2.JobSpec(retry=job_pb2.RetryPolicy(rules=[job_pb2.RetryPolicy.Rule()])),
+            "retry.rules.failure_class",
+        ),
+        (
+            job_pb2.JobSpec(
+                retry=job_pb2.RetryPolicy(rules=[job_pb2.RetryPolicy.Rule(failure_class=99)])  # type: ignore[arg-type]
+            ),
+            "retry.rules.failure_class",
+        ),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(message: job_pb2.JobSpec, field: str):
+    with pytest.raises(InvalidRequestError) as caught:
+        spec_of(message, "default", "")
+    assert caught.value.details["field"] == field
+
+
+def test_a_fraction_of_a_second_counts_as_a_whole_one():
+    message = job_pb2.JobSpec(roles=[job_pb2.Role(command=["true"])])
+    message.time_limit.FromMilliseconds(1500)
+    assert spec_of(message, "default", "").time_limit_s == 2
+
+
+def test_a_job_is_shown_with_times_usage_and_how_it_ended():
+    job = a_job(
+        state=JobState.FAILED,
+        started_us=NOW_US + 1,
+        ended_us=NOW_US + 2,
+        failure_class=FailureClass.OUT_OF_MEMORY,
+        exit_code=137,
+        signal=9,
+        usage=Usage(1.5, 7),
+        reason="too much",
+    )
+    replica = ReplicaEnd("main", 2, JobState.FAILED, "node", 137, 2, 9, usage=Usage(1.5, 7))
+    output = GangOutput("main", 2, OutputFile("plot.png", DIGEST, 5, 0o600))
+    message = job_message(JobView(job, None, (replica,), ((0, output),)))
+    assert message.submitted_at.ToMicroseconds() == NOW_US
+    assert message.started_at.ToMicroseconds() == NOW_US + 1
+    assert message.ended_at.ToMicroseconds() == NOW_US + 2
+    assert (message.exit_code, message.signal, message.failure_class) == (137, 9, 2)
+    assert (message.cpu_seconds, message.peak_memory_bytes) == (1.5, 7)
+    assert (message.replicas[0].index, message.replicas[0].node) == (2, "node")
+    assert (message.outputs[0].path, message.outputs[0].object.size_bytes) == ("plot.png", 5)
+    assert not message.HasField("element")
+
+
+def test_times_that_are_not_yet_are_left_out():
+    message = job_message(JobView(a_job()))
+    assert message.HasField("queued_at")
+    assert not message.HasField("started_at")
+    assert not message.HasField("ended_at")
+
+
+def test_an_array_is_shown_by_runs_and_an_element_by_its_number():
+    job = a_job(spec=a_spec(array=an_array(5)))
+    job = replace(job, runs=(Run(0, 2, JobState.SUCCEEDED), Run(2, 3, JobState.QUEUED)))
+    message = job_message(JobView(job))
+    assert message.array.size == 5
+    assert [(run.first, run.count, run.state) for run in message.array.runs] == [
+        (0, 2, 5),
+        (2, 3, 2),
+    ]
+    element = job_message(JobView(job, 3))
+    assert element.element == 3
+    assert not element.HasField("array")
+
+
+def test_an_event_without_a_state_before_is_the_submit():
+    event = Event(7, 1, "job_1", NOW_US, None, JobState.QUEUED)
+    message = event_message(event, None)
+    assert (message.revision, message.from_state, message.to_state) == (7, 0, 2)
+    assert not message.HasField("element")
+
+
+def test_a_filter_becomes_a_query():
+    message = scheduler_pb2.JobFilter(
+        project="p",
+        states=[2, 4],  # type: ignore[list-item]
+        label_selector="a=b",
+        job_ids=["job_1.7", "job_2"],
+    )
+    query = query_of(message)
+    assert query.states == {JobState.QUEUED, JobState.RUNNING}
+    assert query.job_ids == {"job_1", "job_2"}
+    with pytest.raises(InvalidRequestError, match=r"filter\.states"):
+        query_of(scheduler_pb2.JobFilter(states=[0]))  # type: ignore[list-item]
+
+
+def test_a_new_queue_has_a_default_limit_within_its_longest():
+    message = scheduler_pb2.Queue(name="short")
+    message.max_time_limit.seconds = 60
+    queue = queue_of(message, "default")
+    assert (queue.default_time_limit_s, queue.max_time_limit_s) == (60, 60)
+
+
+def test_only_the_fields_that_are_named_change():
+    queue = scheduler_pb2.Queue(priority=5, closed=True)
+    request = scheduler_pb2.UpdateQueueRequest(queue=queue, fields=["priority"])
+    assert queue_changes_of(request) == {"priority": 5}
+    for fields in (["colour"], []):
+        with pytest.raises(InvalidRequestError, match="quota, default_time_limit"):
+            queue_changes_of(scheduler_pb2.UpdateQueueRequest(queue=queue, fields=fields))
+
+
+def test_a_cancel_has_ten_seconds_of_grace_unless_it_says_otherwise():
+    request = scheduler_pb2.CancelJobsRequest()
+    assert grace_of(request) == 10.0
+    request.grace.FromMilliseconds(250)
+    assert grace_of(request) == 0.25
+    request.grace.seconds = -1
+    with pytest.raises(InvalidRequestError, match="grace"):
+        grace_of(request)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"offset": -1}, {"tail_lines": -1}, {"attempt": -1}, {"stream": 9}]
+)
+def test_a_log_query_that_makes_no_sense_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(InvalidRequestError):
+        log_query_of(scheduler_pb2.ReadLogsRequest(**wrong))
+
+
+def test_a_log_query_takes_both_streams_of_every_replica_by_default():
+    query = log_query_of(scheduler_pb2.ReadLogsRequest())
+    assert (query.index, query.streams) == (None, (LogStream.STDOUT, LogStream.STDERR))
+    assert log_query_of(scheduler_pb2.ReadLogsRequest(index=0)).index == 0
+
+
+def test_roles_keep_their_order():
+    spec = a_spec(a_role("b"), a_role("a"))
+    assert [role.name for role in spec_message(spec, 1).roles] == ["b", "a"]
