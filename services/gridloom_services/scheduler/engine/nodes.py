@@ -91,7 +91,7 @@ class NodeTable(Table):
         self.rows: dict[str, int] = {}
         self.kinds = Kinds(resources)
         self.epoch = 1
-        self._masks: dict[Selector, Mask] = {}
+        self._masks: dict[tuple[Selector, bool], Mask] = {}
         self._ranks: Ints | None = None
 
     def set(self, event: NodeSet) -> None:
@@ -100,12 +100,13 @@ class NodeTable(Table):
         row = self.row(event.name)
         before = self.present[row], self.schedulable[row], self.labels[row]
         after = 1, int(event.schedulable), dict(event.labels)
+        had_devices = self.devices[row]
         if before == after and self.kinds.capacities[self.kind[row]] == need:
             return
         self.epoch += 1
         self.present[row], self.schedulable[row], self.labels[row] = after
         self._set_capacity(row, need)
-        if before != after:
+        if before != after or had_devices != self.devices[row]:
             self._masks.clear()
 
     def remove(self, name: str) -> None:
@@ -150,15 +151,20 @@ class NodeTable(Table):
         """Nodes that are here and may be used."""
         return self.mask(())
 
-    def mask(self, selector: Selector) -> Mask:
-        """Nodes that are here, may be used and carry the selector's labels. Do not change it."""
-        known = self._masks.get(selector)
+    def mask(self, selector: Selector, *, plain: bool = False) -> Mask:
+        """Nodes that are here, may be used and carry the labels; `plain`: those without devices.
+
+        Do not change it.
+        """
+        known = self._masks.get((selector, plain))
         if known is not None:
             return known
         mask: Mask = self.array("schedulable") != 0
         if selector:
             mask &= self.labelled(selector)
-        self._masks[selector] = mask
+        if plain:
+            mask &= self.array("devices") == 0
+        self._masks[selector, plain] = mask
         return mask
 
     def labelled(self, selector: Selector) -> Mask:
@@ -171,7 +177,8 @@ class NodeTable(Table):
 
     def forget_mask(self, selector: Selector) -> None:
         """Nobody asks for these labels any more."""
-        self._masks.pop(selector, None)
+        self._masks.pop((selector, False), None)
+        self._masks.pop((selector, True), None)
 
     def ranks(self) -> Ints:
         """Each row's place in the order of names: ties are broken by name, never by history."""

@@ -57,10 +57,7 @@ class Reaches:
 
     def mask(self, selector: Selector, reach: int) -> Mask:
         """Usable nodes with these labels; for `PLAIN`, those of them without devices."""
-        mask = self._nodes.mask(selector)
-        if reach == PLAIN:
-            mask = mask & (self._nodes.array("devices") == 0)
-        return mask
+        return self._nodes.mask(selector, plain=reach == PLAIN)
 
     def learn(self) -> None:
         """Find out about all classes of one role at once: kinds of nodes are few."""

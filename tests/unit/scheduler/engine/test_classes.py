@@ -35,7 +35,7 @@ def test_a_class_goes_with_its_last_job_whether_that_ran_or_not():
     assert len(classes(cluster)) == 0
     assert classes(cluster).size <= 2
     assert classes(cluster)._selectors == {}
-    assert cluster.engine._state.nodes._masks.keys() <= {()}
+    assert {selector for selector, _ in cluster.engine._state.nodes._masks} <= {()}
 
 
 def test_roles_are_placed_hardest_first_whatever_their_order():
