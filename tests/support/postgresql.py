@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 USER = "gridloom"
+_PREFIX = "gridloom-pg-"
 _START_PATIENCE_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
@@ -47,7 +48,8 @@ class PostgresServer:
 
     def __init__(self, folder_of_programs: Path) -> None:
         self._programs = folder_of_programs
-        self._folder = Path(tempfile.mkdtemp(prefix="gridloom-pg-"))
+        _remove_orphans()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._numbers = itertools.count(1)
         # The server refuses to run as root.
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
@@ -121,6 +123,14 @@ class PostgresServer:
             f"user={USER} dbname=postgres host={self._folder}", autocommit=True
         ) as connection:
             connection.execute(sql)
+
+
+def _remove_orphans() -> None:
+    """Folders of test processes that were killed; their servers have ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_with_parent() -> None:
