@@ -123,14 +123,15 @@ async def test_a_session_remembers_how_far_it_came(store):
 
 async def test_a_function_is_kept_once(store):
     function = Function(b"d", "f", b"code", "3.11", "sha256:x", 5)
-    await commit(store, functions=[function])
-    await commit(store, functions=[Function(b"d", "other", b"other")])
+    await commit(store, functions=[(function, 1.0)])
+    await commit(store, functions=[(Function(b"d", "other", b"other"), 2.0)])
     assert await store.function(b"d") == function
     assert await store.function(b"e") is None
 
 
 async def test_a_project_has_the_functions_that_its_sessions_use(store):
-    functions = [Function(b"digest", "f", b"code"), Function(b"unused", "g", b"code")]
+    names = ((b"digest", "f"), (b"unused", "g"))
+    functions = [(Function(digest, name, b"code"), 1.0) for digest, name in names]
     await commit(store, new_sessions=[session()], functions=functions, specs=[spec()])
     assert await store.functions("p") == [Function(b"digest", "f", b"")]
     assert await store.functions("q") == []
@@ -466,7 +467,11 @@ async def test_an_abandoned_session_goes_unless_something_is_unfinished(store):
     await commit(
         store,
         new_sessions=[session(1, seen_at=50.0), session(2, seen_at=50.0), session(3, seen_at=200)],
-        functions=[Function(b"digest", "f", b"code"), Function(b"e", "g", b"code")],
+        functions=[
+            (Function(b"digest", "f", b"code"), 50.0),
+            (Function(b"e", "g", b"code"), 50.0),
+            (Function(b"new", "h", b"code"), 150.0),
+        ],
         specs=[spec(), SpecRow(2, CallSpec(1, b"e", "pool_a"))],
         blocks=[block(1, of=2)],
         results=[result(1, 1), result(1, 2, of=2), result(1, 1, of=3)],
@@ -477,6 +482,7 @@ async def test_an_abandoned_session_goes_unless_something_is_unfinished(store):
     assert await results(store, session=3) == [(1, 1)]
     assert await store.function(b"digest") is None
     assert await store.function(b"e") is not None
+    assert await store.function(b"new") is not None
 
 
 # Of the tables only.

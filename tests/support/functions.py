@@ -176,7 +176,8 @@ class Client:
 
     async def define(self, code: bytes = b"echo", spec: int = 1, **options: Any) -> None:
         digest = hashlib.sha256(code).digest()
-        function = session_pb2.FunctionDefinition(digest=digest, name=code.decode(), code=code)
+        name = code.decode(errors="replace")[:20]
+        function = session_pb2.FunctionDefinition(digest=digest, name=name, code=code)
         message = session_pb2.CallSpec(number=spec, function_digest=digest, **options)
         await self.send(functions=[function], specs=[message])
 

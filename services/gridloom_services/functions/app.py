@@ -23,6 +23,7 @@ from gridloom_services.functions.reading import Readings
 from gridloom_services.functions.recovery import restore
 from gridloom_services.functions.retention import Retention
 from gridloom_services.functions.service import FunctionsServicer
+from gridloom_services.functions.sharing import Sharing
 from gridloom_services.functions.store.sql import SqlCallStore
 from gridloom_services.functions.workers.link import Reception
 from gridloom_services.functions.workers.sockets import SocketServer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gridloom_services.common.app import PlatformContext
+    from gridloom_services.functions.dispatch import PoolQueue
     from gridloom_services.functions.holds import ObjectDoor
     from gridloom_services.functions.pools.jobs import PoolJobs
     from gridloom_services.functions.settings import FunctionsSettings
@@ -104,6 +106,7 @@ class FunctionsApp:
         self.desk.floor.pools = self.pools
         self._holds = Holds(objects, self._forget_holds)
         self._hub = self.desk.make_hub()
+        self._sharing = Sharing(self._hub)
         self._reception = Reception(self._hub, context.gang_tokens.verify, self._welcome)
         self.socket = SocketServer(self._reception, context.folder("functions"))
         self._servicer = FunctionsServicer(
@@ -125,7 +128,7 @@ class FunctionsApp:
         restore(self.desk, found)
         self._holds.add(found.holds, found.released)
         watchers = (self.desk, self.desk.sessions, self._holds)
-        self.desk.cycle.start(self._hub, self.desk.floor.pumped, *watchers)
+        self.desk.cycle.start(self._hub, self._pumped, *watchers)
         await self.socket.start()
         self._surroundings["GRIDLOOM_FUNCTIONS_SOCKET"] = str(self.socket.path)
         self._background.start(self.pools.run(), "pools")
@@ -151,6 +154,7 @@ class FunctionsApp:
     async def stop(self) -> None:
         """Let go: workers keep what they hold, and its answer is for the next start to refuse."""
         await self._background.close()
+        self._sharing.close()
         self._hub.close()
         await self.socket.stop()
         await self.desk.close()
@@ -162,6 +166,10 @@ class FunctionsApp:
         return not self.desk.ledger.unfinished and not self.desk.streams
 
     # ---- small links between the parts
+
+    def _pumped(self, pool: PoolQueue) -> None:
+        self.desk.floor.pumped(pool)
+        self._sharing.pumped(pool)
 
     def _welcome(self) -> worker_pb2.WorkerWelcome:
         return worker_pb2.WorkerWelcome(

@@ -27,6 +27,7 @@ class Delivery:
     """One session's results on their way out. Only what is on disk comes in here."""
 
     __slots__ = (
+        "_output_bytes",
         "_ready",
         "_ready_bytes",
         "attached",
@@ -48,13 +49,14 @@ class Delivery:
         """Memory lacks results after `sent`: they are to be read from the store."""
         self.outputs: deque[OutputRow] = deque()
         self.wake: Callable[[], None] = _nobody
+        self._output_bytes = 0
         self._ready: deque[ResultRow] = deque()
         self._ready_bytes = 0
 
     def attach(self, confirmed: int, wake: Callable[[], None]) -> None:
         """A stream begins whose client has processed results up to `confirmed`."""
         self._drop()
-        self.outputs.clear()
+        self._drop_outputs()
         self.attached = True
         self.wake = wake
         self.sent = confirmed
@@ -63,7 +65,7 @@ class Delivery:
     def detach(self) -> None:
         """The stream is over."""
         self._drop()
-        self.outputs.clear()
+        self._drop_outputs()
         self.attached, self.behind, self.wake = False, False, _nobody
 
     def offer(self, rows: Sequence[ResultRow]) -> None:
@@ -80,10 +82,17 @@ class Delivery:
         self.wake()
 
     def print(self, rows: Sequence[OutputRow]) -> None:
-        """Output for whoever listens now; a client that is not there reads it from the store."""
-        if self.attached:
-            self.outputs.extend(rows)
-            self.wake()
+        """Output for whoever listens now; a client that is not there reads it from the store.
+
+        So does one that is too slow for all of it.
+        """
+        if not self.attached:
+            return
+        for row in rows:
+            if self._output_bytes + len(row.data) <= READY_BYTES:
+                self.outputs.append(row)
+                self._output_bytes += len(row.data)
+        self.wake()
 
     def take(self) -> list[ResultRow]:
         """What memory has for the next message."""
@@ -115,12 +124,17 @@ class Delivery:
         while self.outputs and size < MESSAGE_BYTES:
             taken.append(self.outputs.popleft())
             size += len(taken[-1].data)
+        self._output_bytes -= size
         return taken
 
     @property
     def pending(self) -> bool:
         """Whether there is anything to send."""
         return self.behind or bool(self._ready) or bool(self.outputs)
+
+    def _drop_outputs(self) -> None:
+        self.outputs.clear()
+        self._output_bytes = 0
 
     def _drop(self) -> None:
         self._ready.clear()

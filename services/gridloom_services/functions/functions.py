@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 64 << 20
 
+STORED_AGAIN_S = 600.0
+"""Far less than any store keeps what is not used."""
+
 
 class FunctionTable:
     """Functions by digest. A lane has its own reference while it waits."""
@@ -36,6 +39,7 @@ class FunctionTable:
         self._ready = ready
         self._missing = missing
         self._cache: OrderedDict[bytes, Function] = OrderedDict()
+        self._stored_at: dict[bytes, float] = {}
         self._size = 0
         self._waiting: dict[bytes, set[Lane]] = {}
 
@@ -44,14 +48,14 @@ class FunctionTable:
         function = self._cache.get(digest)
         return function.name if function else ""
 
-    def define(self, function: Function) -> bool:
-        """A client sends code. True: it is to be stored. InvalidRequestError: it is not its digest.
+    def define(self, function: Function) -> None:
+        """A client sends code. InvalidRequestError: it does not have the digest.
 
         Lanes that waited for it go on.
         """
         if function.digest in self._cache:
             self._cache.move_to_end(function.digest)
-            return False
+            return
         if hashlib.sha256(function.code).digest() != function.digest:
             raise InvalidRequestError(
                 f'the code of function "{function.name}" does not have the digest that was given',
@@ -59,7 +63,18 @@ class FunctionTable:
                 given=function.digest.hex(),
             )
         self._keep(function)
-        return True
+
+    def to_store(self, digest: bytes, now: float) -> Function | None:
+        """A function that is used now and should be written, again where that was long ago.
+
+        The store lets go of functions that no specification names: one that is about to be named
+        must not be among them.
+        """
+        function = self._cache.get(digest)
+        if function is None or now - self._stored_at.get(digest, 0.0) < STORED_AGAIN_S:
+            return None
+        self._stored_at[digest] = now
+        return function
 
     def provide(self, lane: Lane) -> None:
         """Give a lane its code, now or as soon as it can be had."""
@@ -89,7 +104,8 @@ class FunctionTable:
             lane.function = function
             self._ready(lane)
         while self._size > CACHE_BYTES and len(self._cache) > 1:
-            _, old = self._cache.popitem(last=False)
+            digest, old = self._cache.popitem(last=False)
+            self._stored_at.pop(digest, None)
             self._size -= len(old.code)
 
     def forget(self, lane: Lane) -> None:

@@ -84,8 +84,8 @@ class Intake:
 
     def define_function(self, function: Function) -> None:
         """A function's code."""
-        if self.functions.define(function):
-            self._ledger.changes.functions.append(function)
+        self.functions.define(function)
+        self._store_function(function.digest)
 
     def define_spec(self, session: Session, spec: CallSpec) -> None:
         """A specification whose pool is known. What was defined before under its number stays."""
@@ -97,10 +97,17 @@ class Intake:
             return
         session.refused.pop(spec.number, None)
         session.specs[spec.number] = spec
+        self._store_function(spec.function)
         self._ledger.changes.specs.append(SpecRow(session.number, spec))
         group = session.groups.get(spec.group)
         if group is not None and not group.function:
             group.function = self.functions.name(spec.function)
+
+    def _store_function(self, digest: bytes) -> None:
+        now = self._clock()
+        function = self.functions.to_store(digest, now)
+        if function is not None:
+            self._ledger.changes.functions.append((function, now))
 
     @staticmethod
     def refuse_spec(session: Session, number: int, failure: Failure, group: int) -> None:

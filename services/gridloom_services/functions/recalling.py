@@ -198,7 +198,7 @@ class Recalling:
         if rows and not end:
             last = split_stored_id(rows[-1].id)[1] + rows[-1].calls - 1
         blocks = [self._held.blocks.get(row.id) or self._block(lane, row) for row in rows]
-        lane.spill.read(last, sum(block.left for block in blocks), end=last >= refill.last)
+        lane.spill.read(last, sum(block.left for block in blocks))
         for block in blocks:
             self._held.add(block)
         self._held.enter(lane)

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     ]
 
 
+_BAD_FUNCTIONS = 1000
+"""Remembered, so that their calls say what is wrong; of more, the code is just missing."""
+
+
 class SessionStream:
     """One stream of a session, from its hello to its end."""
 
@@ -124,8 +128,10 @@ class SessionStream:
         try:
             self._desk.intake.define_function(wire.function_from(message))
         except InvalidRequestError as error:
-            self._desk.bad_functions[message.digest] = refusal_of(error)
+            if len(self._desk.bad_functions) < _BAD_FUNCTIONS:
+                self._desk.bad_functions[message.digest] = refusal_of(error)
         else:
+            self._desk.bad_functions.pop(message.digest, None)
             self.session.missing.discard(message.digest)
 
     async def _define_groups(self, message: session_pb2.OpenSessionRequest) -> None:

@@ -1,6 +1,7 @@
 import pytest
 from gridloom_services.functions.call import Attempts, Retries, Status
 from gridloom_services.functions.dispatch import Death, Ending, Recall
+from gridloom_services.functions.dispatch.sharing import ask_back
 
 from tests.unit.functions.rig import POOL, Rig, sequences
 
@@ -513,6 +514,61 @@ def test_all_that_a_worker_with_slots_had_begun_runs_alone(rig):
         rig.finish(lease)
     assert sorted(alone) == [([1], 2), ([2], 1), ([4], 1)]
     assert sequences(rig.pump()[0]) == [3]
+
+
+# Sharing.
+
+
+def test_what_lies_behind_a_long_call_is_asked_back_for_an_idle_worker(rig):
+    rig.submit(rig.lane(item_us=10), 100)
+    rig.worker("w1")
+    (lease,) = rig.pump()
+    rig.worker("w2")
+    pool = rig.held.pool(POOL)
+    assert ask_back(pool, 0.01) == []
+    rig.now = 0.3
+    notices = ask_back(pool, rig.now)
+    assert [notice.unit for notice in notices] == list(range(50, 100))
+    assert ask_back(pool, rig.now + 0.1) == []
+    rig.answer(lease, 50, 50, Status.CANCELLED)
+    assert sorted(n for lease in rig.pump() for n in sequences(lease)) == list(range(51, 101))
+    assert rig.record.results == {}
+
+
+def test_items_of_a_long_chunk_are_shared_in_one_piece(rig):
+    rig.submit(rig.lane(item_us=10_000), items=40)
+    rig.worker("w1")
+    (lease,) = rig.pump()
+    rig.worker("w2")
+    rig.answer_items(lease, 0, 4)
+    rig.now = 0.3
+    (notice,) = ask_back(rig.held.pool(POOL), rig.now)
+    assert notice.items == (22, 18)
+    for item in range(22, 40):
+        rig.answer_items(lease, item, 1, Status.CANCELLED)
+    (second,) = rig.pump()
+    assert [(piece.span.start, piece.span.stop) for piece in second.open] == [(22, 40)]
+
+
+def test_nothing_is_asked_back_while_everybody_works(rig):
+    rig.submit(rig.lane(item_us=50_000), 10)
+    rig.worker("w1")
+    rig.worker("w2")
+    rig.pump()
+    assert ask_back(rig.held.pool(POOL), 10.0) == []
+
+
+def test_what_was_cancelled_and_asked_back_is_cancelled(rig):
+    lane = rig.lane(item_us=10)
+    rig.submit(lane, 4)
+    rig.worker("w1")
+    (lease,) = rig.pump()
+    rig.worker("w2")
+    rig.dispatcher.cancel(lane, 4, 1)
+    ask_back(rig.held.pool(POOL), 1.0)
+    rig.answer(lease, 2, 2, Status.CANCELLED)
+    assert rig.record.statuses() == {4: Status.CANCELLED}
+    assert [n for lease in rig.pump() for n in sequences(lease)] == [3]
 
 
 def test_a_pool_counts_what_waits_and_what_runs(rig):

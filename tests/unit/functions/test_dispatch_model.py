@@ -6,6 +6,7 @@ from collections import Counter
 
 from gridloom_services.functions.call import Retries, Status
 from gridloom_services.functions.dispatch import Death
+from gridloom_services.functions.dispatch.sharing import ask_back
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -21,6 +22,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.rig = Rig()
         self.names = 0
         self.accepted = set()
+        self.cancelled = set()
         self.blocks = {}
         self.leases = []
         quick = Retries(error=1)
@@ -88,6 +90,29 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule(lane=st.integers(0, 3), first=st.integers(1, 40), count=st.integers(1, 10))
     def cancel(self, lane, first, count):
         self.rig.dispatcher.cancel(self.lanes[lane], first, count)
+        session = self.lanes[lane].session
+        self.cancelled |= {
+            key for key in self.accepted if self.was_meant(key, session, first, count)
+        }
+
+    @staticmethod
+    def was_meant(key, session, first, count):
+        return key[0] == session and first <= key[1] < first + count
+
+    @rule()
+    def share(self):
+        """Idle workers get what others have not begun; the asked ones drop it at once."""
+        self.rig.now += 0.3
+        by_number = {lease.number: lease for lease in self.leases}
+        for notice in ask_back(self.rig.held.pool(POOL), self.rig.now):
+            lease = by_number[notice.batch]
+            if notice.items is None:
+                self.rig.answer(lease, notice.unit, 1, Status.CANCELLED)
+            else:
+                first, count = notice.items
+                self.rig.answer_items(lease, first, count, Status.CANCELLED, unit=notice.unit)
+        cancelled = {key for key, (status, _) in self.rig.record.results.items() if status == 4}
+        assert cancelled <= self.cancelled
 
     @rule()
     def wait(self):

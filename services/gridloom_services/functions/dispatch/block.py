@@ -153,6 +153,20 @@ class Span:
         """The same for some of its positions."""
         return Span(self.block, start, stop, self.isolated, self.attempts, self.inputs)
 
+    def join(self, other: Span) -> bool:
+        """Take in a span that ends where this one begins, or the other way; False: it is apart."""
+        if other.block is not self.block or self.isolated or other.isolated:
+            return False
+        if other.attempts != self.attempts or other.inputs is not self.inputs:
+            return False
+        if other.stop == self.start:
+            self.start = other.start
+        elif self.stop == other.start:
+            self.stop = other.stop
+        else:
+            return False
+        return True
+
     def without(self, start: int, stop: int) -> Iterator[Span]:
         """What remains when positions are taken out."""
         if self.start < min(start, self.stop):

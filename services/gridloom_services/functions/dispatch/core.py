@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from gridloom_services.functions.call import Status
 from gridloom_services.functions.dispatch.lane import within
 from gridloom_services.functions.dispatch.lease import Lease
 
@@ -178,6 +179,8 @@ class Dispatcher:
         if lease is None:
             return
         units = lease.left_units
+        if lease.asked_back:
+            statuses = _given_back(lease, unit, statuses)
         settled = lease.settle(unit, len(statuses))
         self._settled(lease, units, sum(answered.span.size for answered in settled))
         for answered in settled:
@@ -192,8 +195,11 @@ class Dispatcher:
         units = lease.left_units
         settled = lease.settle_items(answer.unit, answer.first, answer.count)
         self._settled(lease, units, sum(span.size for span in settled))
+        status = answer.status
+        if status == Status.CANCELLED and lease.was_asked_back(answer.unit, answer.first):
+            status = Status.GIVEN_BACK
         for span in settled:
-            self.outcomes.take_results(span, bytes((answer.status,)), (answer.value,), now)
+            self.outcomes.take_results(span, bytes((status,)), (answer.value,), now)
 
     def measured(self, worker_id: str, batch: int, items: int, elapsed_us: int) -> None:
         """How long the items just answered took."""
@@ -286,6 +292,16 @@ class Dispatcher:
         return [
             lease for worker in workers for lease in worker.leases.values() if lease.lane is lane
         ]
+
+
+def _given_back(lease: Lease, unit: int, statuses: bytes) -> bytes:
+    """What was dropped because it was asked back is no cancelled call."""
+    return bytes(
+        Status.GIVEN_BACK
+        if status == Status.CANCELLED and lease.was_asked_back(unit + index)
+        else status
+        for index, status in enumerate(statuses)
+    )
 
 
 def _guilty(lease: Lease, death: Death | None, *, first: bool) -> Span | None:

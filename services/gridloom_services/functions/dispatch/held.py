@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gridloom_services.functions.store.rows import InputRow
 
 
+_ESTIMATES = 10_000
+"""Functions whose durations are remembered. A lane keeps its own while it lives."""
+
+
 class Held:
     """The calls that are in memory, by block, and where each lane's work waits."""
 
@@ -47,8 +51,12 @@ class Held:
         return queue
 
     def estimate(self, function: bytes) -> Estimate:
-        """What is known of a function's duration."""
-        return self._estimates.setdefault(function, Estimate())
+        """What is known of a function's duration. Those that were not asked for lately go."""
+        found = self._estimates.pop(function, None) or Estimate()
+        self._estimates[function] = found
+        while len(self._estimates) > _ESTIMATES:
+            self._estimates.pop(next(iter(self._estimates)))
+        return found
 
     def add(self, block: Block) -> None:
         """New calls, or calls read from the store: all their unfinished positions wait now."""

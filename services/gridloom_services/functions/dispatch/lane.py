@@ -150,15 +150,16 @@ class Lane:
         self.held_bytes -= block.bytes
 
     def append(self, span: Span) -> None:
-        """Put new work at the end; joined to what it continues."""
+        """Put new work at the end."""
         self.backlog += span.size
         self.queue.append(span)
 
     def push(self, spans: Iterable[Span]) -> None:
-        """Put work at the head, in the order given."""
-        ordered = list(spans)
-        self.ahead.extendleft(reversed(ordered))
-        self.backlog += sum(span.size for span in ordered)
+        """Put work at the head, in the order given; parts of one block are joined again."""
+        for span in reversed(list(spans)):
+            self.backlog += span.size
+            if not (self.ahead and self.ahead[0].join(span)):
+                self.ahead.appendleft(span)
 
     def enqueue_ahead(self, span: Span) -> None:
         """Put one piece of work behind what is ahead already, before everything new."""

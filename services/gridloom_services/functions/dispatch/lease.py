@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gridloom_services.functions.ranges import Ranges
+
 if TYPE_CHECKING:
     from gridloom_services.functions.dispatch.block import Span
     from gridloom_services.functions.dispatch.lane import Lane
@@ -35,6 +37,7 @@ class Lease:
     """
 
     __slots__ = (
+        "asked_back",
         "item_us",
         "lane",
         "left_units",
@@ -55,6 +58,8 @@ class Lease:
         """The estimate it was made with."""
         self.progress_at = 0.0
         """When it was sent, or last answered for."""
+        self.asked_back: dict[int, Ranges] = {}
+        """By unit: items (of a plain call: 0) that the worker should give back if not begun."""
         self.open: list[Piece] = []
         self.left_units = 0
         """Units that are not fully answered."""
@@ -118,6 +123,20 @@ class Lease:
         if closed and not any(piece.unit == unit for piece in kept):
             self.left_units -= 1
         return closed
+
+    def ask_back(self, piece: Piece, start: int, stop: int) -> None:
+        """The worker is asked to drop these positions of a piece: they may run elsewhere."""
+        if piece.span.block.items:
+            self.asked_back.setdefault(piece.unit, Ranges()).add(start, stop)
+            return
+        shift = piece.unit - piece.span.start
+        for position in range(start, stop):
+            self.asked_back[position + shift] = Ranges(((0, 1),))
+
+    def was_asked_back(self, unit: int, item: int = 0) -> bool:
+        """Whether a worker that dropped this only did what it was asked."""
+        asked = self.asked_back.get(unit)
+        return asked is not None and item in asked
 
     def begun(self, unit: int, item: int | None) -> Span | None:
         """The single position that a worker was in: of a plain call, or an item of a chunk."""

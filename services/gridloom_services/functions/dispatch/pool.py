@@ -75,7 +75,7 @@ class PoolQueue:
 
     def waits(self) -> bool:
         """Whether anything waits for a worker."""
-        return bool(self._turns)
+        return self.next() is not None
 
     @property
     def open_to_more(self) -> bool:

@@ -52,10 +52,10 @@ class Spill:
         """The first range: what is to be read next."""
         return self._ranges[0][0], self._ranges[0][1]
 
-    def read(self, last: int, positions: int, *, end: bool) -> None:
-        """Blocks up to call `last` are in memory now; `end`: the first range holds no more."""
+    def read(self, last: int, positions: int) -> None:
+        """Blocks up to call `last` of the first range are in memory now, or are not there."""
         self.positions = max(self.positions - positions, 0)
-        if end or last >= self._ranges[0][1]:
+        if last >= self._ranges[0][1]:
             self._ranges.pop(0)
         else:
             self._ranges[0][0] = last + 1

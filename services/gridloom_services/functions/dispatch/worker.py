@@ -45,6 +45,7 @@ class Worker:
 
     __slots__ = (
         "alone",
+        "asked_at",
         "blocked",
         "draining",
         "host_id",
@@ -74,6 +75,8 @@ class Worker:
         self.reserved = False
         """It is being emptied for an isolated unit."""
         self.draining = False
+        self.asked_at = now
+        """When it was last asked to give work back."""
         self.idle_since = now
         self.progress_at = now
         """Of its last answer, or of its first lease after it was idle."""

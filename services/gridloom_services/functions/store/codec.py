@@ -46,9 +46,10 @@ def session_row(row: Row) -> SessionRow:
     return SessionRow(*row)
 
 
-def function_tuple(row: Function) -> Row:
+def function_tuple(row: Function, stored_at: float) -> Row:
     """In the order of ADD_FUNCTION."""
-    return (row.digest, row.name, row.python, row.bundle_digest, row.bundle_bytes, row.code)
+    bundle = (row.bundle_digest, row.bundle_bytes)
+    return (row.digest, row.name, row.python, *bundle, stored_at, row.code)
 
 
 def function_row(row: Row) -> Function:

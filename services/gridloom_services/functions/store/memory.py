@@ -48,6 +48,7 @@ class MemoryCallStore:
         self._epoch = 0
         self._sessions: dict[int, SessionRow] = {}
         self._functions: dict[bytes, Function] = {}
+        self._stored_at: dict[bytes, float] = {}
         self._specs: dict[tuple[int, int], SpecRow] = {}
         self._groups: dict[int, GroupRow] = {}
         self._blocks: dict[int, BlockRow] = {}
@@ -100,8 +101,9 @@ class MemoryCallStore:
     def _write_rare(self, changes: Changes) -> None:
         for session in changes.new_sessions:
             self._sessions.setdefault(session.number, session)
-        for function in changes.functions:
+        for function, at in changes.functions:
             self._functions.setdefault(function.digest, function)
+            self._stored_at[function.digest] = at
         for spec in changes.specs:
             self._specs.setdefault((spec.session, spec.spec.number), spec)
         self._groups.update((row.id, row) for row in changes.groups)
@@ -377,6 +379,8 @@ class MemoryCallStore:
         for session in left[: max(limit - pruned.removed, 0)]:
             if not self._has_blocks(session.number):
                 self._drop_session(session.number, pruned)
+        if pruned.removed:
+            self._drop_unused_functions(before)
         return pruned
 
     def _drop_session(self, session: int, pruned: Pruned) -> None:
@@ -388,8 +392,12 @@ class MemoryCallStore:
             del self._specs[key]
         del self._sessions[session]
         pruned.removed += 1
+
+    def _drop_unused_functions(self, before: float) -> None:
         used = {row.spec.function for row in self._specs.values()}
-        self._functions = {key: each for key, each in self._functions.items() if key in used}
+        for digest in [key for key in self._functions if key not in used]:
+            if self._stored_at[digest] < before:
+                del self._functions[digest]
 
 
 def _is_pinned(changes: Changes, row: ResultRow) -> bool:

@@ -26,7 +26,7 @@ def prune(cursor: Cursor, before: float, limit: int) -> Pruned:
             return pruned
         _prune_session(cursor, session, pruned, limit)
     if pruned.removed:
-        cursor.many(sql.DROP_UNUSED_FUNCTIONS, [()])
+        cursor.many(sql.DROP_UNUSED_FUNCTIONS, [(before,)])
     return pruned
 
 

@@ -188,7 +188,8 @@ class Changes:
     """What one commit writes, in this order."""
 
     new_sessions: list[SessionRow] = field(default_factory=list)
-    functions: list[Function] = field(default_factory=list)
+    functions: list[tuple[Function, float]] = field(default_factory=list)
+    """With the time: a function that is not used is kept for a while from then."""
     specs: list[SpecRow] = field(default_factory=list)
     pools: list[PoolRow] = field(default_factory=list)
     groups: list[GroupRow] = field(default_factory=list)

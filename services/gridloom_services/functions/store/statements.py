@@ -32,8 +32,8 @@ NEWEST_SESSION = "SELECT max(number) FROM call_sessions"
 
 ADD_FUNCTION = _insert(
     "call_functions",
-    *("digest", "name", "python", "bundle_digest", "bundle_bytes", "code"),
-    conflict=_KEPT,
+    *("digest", "name", "python", "bundle_digest", "bundle_bytes", "stored_at", "code"),
+    conflict=" ON CONFLICT (digest) DO UPDATE SET stored_at = excluded.stored_at",
 )
 FUNCTION = (
     "SELECT digest, name, code, python, bundle_digest, bundle_bytes FROM call_functions"
@@ -155,5 +155,6 @@ DROP_SESSION = "DELETE FROM call_sessions WHERE number = ?"
 DROP_SPECS = "DELETE FROM call_specs WHERE session = ?"
 DROP_GROUPS = "DELETE FROM call_groups WHERE id BETWEEN ? AND ?"
 DROP_UNUSED_FUNCTIONS = (
-    "DELETE FROM call_functions WHERE digest NOT IN (SELECT function FROM call_specs)"
+    "DELETE FROM call_functions WHERE stored_at < ?"
+    " AND digest NOT IN (SELECT function FROM call_specs)"
 )

@@ -67,6 +67,7 @@ Table(
     _needed("python", Text),
     _needed("bundle_digest", Text),
     _needed("bundle_bytes", BigInteger),
+    _needed("stored_at", Double),
     _needed("code", LargeBinary),
 )
 

@@ -34,7 +34,7 @@ def write(cursor: Cursor, changes: Changes) -> list[tuple[int, str]]:
 def _write_rare(cursor: Cursor, changes: Changes) -> None:
     """What most commits do not have."""
     cursor.many(sql.ADD_SESSION, [codec.session_tuple(row) for row in changes.new_sessions])
-    cursor.many(sql.ADD_FUNCTION, [codec.function_tuple(row) for row in changes.functions])
+    cursor.many(sql.ADD_FUNCTION, [codec.function_tuple(*row) for row in changes.functions])
     cursor.many(sql.ADD_SPEC, [codec.spec_tuple(row) for row in changes.specs])
     cursor.many(sql.PUT_POOL, [codec.pool_tuple(row) for row in changes.pools])
     cursor.many(sql.PUT_GROUP, [codec.group_tuple(row) for row in changes.groups])

@@ -49,6 +49,7 @@ def _sessions() -> None:
         sa.Column("digest", sa.LargeBinary, primary_key=True),
         *_needed(sa.Text, "name", "python", "bundle_digest"),
         *_needed(sa.BigInteger, "bundle_bytes"),
+        *_needed(sa.Double, "stored_at"),
         *_needed(sa.LargeBinary, "code"),
     )
     op.create_table(
