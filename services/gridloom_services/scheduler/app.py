@@ -141,6 +141,7 @@ class SchedulerApp:
             live.attempt,
             job.spec.project,
             None if array is None else array.number(live.element),
+            job.time_limit_s + _DAY_S,
             owner=job.owner,
         )
 

@@ -115,8 +115,11 @@ class Control:
         return self._hub
 
     def is_idle(self) -> bool:
-        """Say whether nothing waits or runs. Pools count: their owner sends them home in time."""
-        return self._core is None or not self._core.board.jobs
+        """Say whether nothing waits or runs; False while that is not known.
+
+        Pools count: their owner sends them home in time.
+        """
+        return self._core is not None and not self._core.board.jobs
 
     def is_live(self, job_id: str, number: int | None, attempt: int) -> bool:
         """Say whether this attempt of a job (of the element with this number) is wanted."""
@@ -295,8 +298,15 @@ class Control:
         jobs = self.core.intake.accept(submission, known)
         if not submission.validate_only:
             await self.core.journal.committed()
-            await self._with.inputs.hold(jobs)
+            await self._hold_inputs(jobs)
         return jobs
+
+    async def _hold_inputs(self, jobs: Sequence[Job]) -> None:
+        """Keep the jobs' files; not of those that are over, already or by now."""
+        live = [job for job in jobs if not job.state.is_final]
+        await self._with.inputs.hold(live)
+        board = self.core.board
+        await self._with.inputs.release([job for job in live if job.id not in board.jobs])
 
     async def _known(self, submission: Submission) -> Known:
         store = self._with.store

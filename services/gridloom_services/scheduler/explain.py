@@ -125,8 +125,10 @@ def _engine_message(found: Explanation, queue: str) -> str:
         Reason.NEXT_CYCLE: "it will be planned in the next cycle",
         Reason.NONE: "it does not wait",
     }
-    ahead = f"; {found.ahead_count} jobs are ahead of it" if found.ahead_count else ""
-    return sentences[found.reason] + ahead
+    if not found.ahead_count:
+        return sentences[found.reason]
+    jobs = "job is" if found.ahead_count == 1 else "jobs are"
+    return f"{sentences[found.reason]}; {found.ahead_count} {jobs} ahead of it"
 
 
 def shown_time(moment_us: int) -> str:

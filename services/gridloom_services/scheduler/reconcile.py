@@ -124,7 +124,7 @@ class Reconciler:
 
     async def _failed(self, name: str, error: Exception, failures: int) -> None:
         told, live = self._told.get(name), self._wanted.get(name)
-        _log.warning("runtime refused", extra={"gang": name, "error": str(error)})
+        _log.warning("the runtime refused", extra={"gang": name}, exc_info=error)
         began = told is not None and told.begun
         lost = isinstance(error, GangNotFoundError | ValueError)
         if live is not None and (lost or (not began and failures >= MOST_START_FAILURES)):

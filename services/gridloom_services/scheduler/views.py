@@ -36,7 +36,10 @@ class JobView:
 
 
 class Views:
-    """Puts together what memory and store know. What it shows of states is on disk."""
+    """Puts together what memory and store know.
+
+    What it shows of a live job may be ahead of the disk by the commit that is under way.
+    """
 
     def __init__(self, board: Board, store: Store) -> None:
         self._board = board

@@ -93,7 +93,7 @@ async def test_while_it_reads_its_store_anew_it_says_so(platform: Platform):
     platform.control._core = None
     with pytest.raises(UnavailableError, match="try again"):
         await platform.control.submit(SUBMISSION)
-    assert platform.control.is_idle()
+    assert not platform.control.is_idle()
 
 
 async def test_a_scheduler_that_was_replaced_ends_and_answers_nobody(platform: Platform):

@@ -9,7 +9,7 @@ from gridloom_services.common.errors import ConflictError, NotFoundError
 from gridloom_services.scheduler.spec import RetryPolicy
 from gridloom_services.scheduler.states import FailureClass, JobState
 
-from tests.support.scheduler import a_role, a_spec
+from tests.support.scheduler import a_role, a_spec, an_array
 
 if TYPE_CHECKING:
     from tests.support.scheduler import Platform
@@ -113,6 +113,23 @@ async def test_the_time_limit_ends_a_job(platform: Platform):
     await platform.advance(61)
     job = await platform.job(job_id)
     assert (job.state, job.failure_class) == (JobState.FAILED, FailureClass.TIME_LIMIT)
+
+
+async def test_the_platform_is_idle_when_nothing_waits_or_runs(platform: Platform):
+    assert platform.control.is_idle()
+    (job_id,) = await platform.submit()
+    assert not platform.control.is_idle()
+    await platform.finish(f"{job_id}-a1")
+    assert platform.control.is_idle()
+
+
+async def test_an_attempt_is_live_until_its_gang_has_ended(platform: Platform):
+    job_id, array = await platform.submit(a_spec(), a_spec(array=an_array(2)))
+    assert platform.control.is_live(job_id, None, 1)
+    assert platform.control.is_live(array, 1, 1)
+    assert not platform.control.is_live(job_id, None, 2)
+    await platform.finish(f"{job_id}-a1")
+    assert not platform.control.is_live(job_id, None, 1)
 
 
 # ---- cancel

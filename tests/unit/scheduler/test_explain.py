@@ -85,7 +85,7 @@ async def test_what_is_short_is_named_with_what_is_ahead(platform: Platform):
     behind = await why(platform, third)
     assert behind.ahead == (second,)
     assert behind.ahead_count == 1
-    assert "1 jobs are ahead" in behind.message
+    assert "1 job is ahead of it" in behind.message
 
 
 async def test_a_quota_is_named(platform: Platform):

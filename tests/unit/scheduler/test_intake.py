@@ -218,3 +218,11 @@ async def test_files_are_kept_until_the_job_is_over(platform: Platform):
     assert platform.keeper.held == {f"{job_id}/inputs": {DIGEST}}
     await platform.finish(f"{job_id}-a1")
     assert platform.keeper.held == {}
+
+
+async def test_asking_again_for_a_job_that_is_over_keeps_no_files(platform: Platform):
+    spec = a_spec(a_role(files=(InputFile("data", DIGEST, 3),)), request_id="r")
+    (job_id,) = await platform.submit(spec)
+    await platform.finish(f"{job_id}-a1")
+    assert await platform.submit(spec) == [job_id]
+    assert platform.keeper.held == {}
