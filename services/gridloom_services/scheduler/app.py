@@ -88,22 +88,23 @@ class SchedulerApp:
         self._background = Background()
         self._clock = SystemClock()
         archive = LogArchive(logs_folder)
-        self._control = Control(
-            Surroundings(
-                store=store,
-                runtime=runtime,
-                archive=archive,
-                inputs=Inputs(objects),
-                background=self._background,
-                clock=self._clock,
-                metrics=SchedulerMetrics(context.metrics),
-                issue_token=self._token,
-                address=context.address,
-                on_fatal=self._fatal,
-            )
-        )
+        self._control = Control(self._surroundings(archive, Inputs(objects)))
         logs = LogReader(self._control, store, runtime, archive)
         self._servicer = SchedulerServicer(self._control, runtime, logs)
+
+    def _surroundings(self, archive: LogArchive, inputs: Inputs) -> Surroundings:
+        return Surroundings(
+            store=self._store,
+            runtime=self._runtime,
+            archive=archive,
+            inputs=inputs,
+            background=self._background,
+            clock=self._clock,
+            metrics=SchedulerMetrics(self._context.metrics),
+            issue_token=self._token,
+            address=self._context.address,
+            on_fatal=self._fatal,
+        )
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -149,24 +151,7 @@ def _jobs() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("state", sa.SmallInteger(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("submitted_us", sa.BigInteger(), nullable=False),
-        sa.Column("queued_us", sa.BigInteger(), nullable=True),
-        sa.Column("started_us", sa.BigInteger(), nullable=True),
-        sa.Column("ended_us", sa.BigInteger(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("failure_class", sa.SmallInteger(), nullable=False),
-        sa.Column("exit_code", sa.Integer(), nullable=False),
-        sa.Column("signal", sa.Integer(), nullable=False),
-        sa.Column("cpu_seconds", sa.Double(), nullable=False),
-        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("time_limit_s", sa.BigInteger(), nullable=False),
-        sa.Column("retry_of", sa.String(length=64), nullable=False),
-        sa.Column("runs", sa.Text(), nullable=False),
-        sa.Column("sizes", sa.Text(), nullable=False),
-        sa.Column("spec", sa.Text(), nullable=False),
+        *_job_columns(),
         sa.PrimaryKeyConstraint("sequence"),
         sa.UniqueConstraint("id"),
     )
@@ -186,6 +171,29 @@ def _jobs() -> None:
         sqlite_where=sa.text("request_id <> ''"),
         postgresql_where=sa.text("request_id <> ''"),
     )
+
+
+def _job_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("submitted_us", sa.BigInteger(), nullable=False),
+        sa.Column("queued_us", sa.BigInteger(), nullable=True),
+        sa.Column("started_us", sa.BigInteger(), nullable=True),
+        sa.Column("ended_us", sa.BigInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("failure_class", sa.SmallInteger(), nullable=False),
+        sa.Column("exit_code", sa.Integer(), nullable=False),
+        sa.Column("signal", sa.Integer(), nullable=False),
+        sa.Column("cpu_seconds", sa.Double(), nullable=False),
+        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("time_limit_s", sa.BigInteger(), nullable=False),
+        sa.Column("retry_of", sa.String(length=64), nullable=False),
+        sa.Column("runs", sa.Text(), nullable=False),
+        sa.Column("sizes", sa.Text(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+    ]
 
 
 def _scheduler_facts() -> None:
