@@ -83,9 +83,10 @@ def test_the_end_of_all_descendants_reaches_those_who_forked_away():
         "while len(processes.descendants(os.getpid())) < 3: time.sleep(0.01)\n"
         "codes, is_all = processes.end_descendants()\n"
         "shell.returncode = 0\n"
-        "print(sorted(codes.values()), is_all, processes.children(os.getpid()))"
+        # The shell in between may have ended by itself.
+        "print(list(codes.values()).count(-9), is_all, processes.children(os.getpid()))"
     )
-    assert run_python(script) == "[-9, -9, -9] True []\n"
+    assert run_python(script) in {"3 True []\n", "2 True []\n"}
 
 
 def test_memory_is_counted_once_where_it_is_shared():
