@@ -14,6 +14,7 @@ import os
 import pickle
 import queue
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -58,7 +59,7 @@ class RawClient:
         self._call = self.stub.OpenSession(iter(self._out.get, None), metadata=self.metadata)
         self.welcome = next(self._call).welcome
         self.next = 1
-        self.acknowledged = self.results = self.number = 0
+        self.acknowledged = self.results = self.failed = self.number = 0
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -77,7 +78,7 @@ class RawClient:
                 with self._changed:
                     self.acknowledged = max(self.acknowledged, message.acknowledged)
                     for run in message.results:
-                        assert set(run.statuses) == {1}, run
+                        self.failed += len(run.statuses) - run.statuses.count(1)
                         self.results += sum(part.count for part in run.ranges) or len(run.statuses)
                     self.number = max(self.number, message.result_number)
                     self._changed.notify_all()
@@ -146,10 +147,11 @@ def lone(client: RawClient, count: int) -> Iterator[tuple[str, str]]:
     """One call after the other, each waited for."""
     times = []
     for _ in range(count):
-        begun = time.perf_counter()
+        begun, target = time.perf_counter(), client.results + 1
         client.submit(1)
-        client.until(results=client.next - 1)
+        client.until(results=target)
         times.append(1000 * (time.perf_counter() - begun))
+    assert not client.failed
     times.sort()
     yield "lone call, p50", f"{times[count // 2]:.2f} ms"
     yield "lone call, p99", f"{times[count * 99 // 100]:.2f} ms"
@@ -192,6 +194,90 @@ def queued(client: RawClient, usage: Usage, count: int) -> Iterator[tuple[str, s
     yield "  platform's memory", f"{(usage.memory_bytes() - memory) / count:.0f} B a call"
 
 
+def beside_a_flood(
+    platform: EmbeddedProcess, client: RawClient, count: int
+) -> Iterator[tuple[str, str]]:
+    """One call after the other while another client sends without pause."""
+    command = [sys.executable, "-m", "tests.bench.calls", "--flood", platform.address]
+    other = subprocess.Popen([*command, platform.token], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    for name, value in lone(client, count):
+        yield f"{name}, beside a flood", value
+    other.terminate()
+    other.wait()
+    other.stdout.close()
+
+
+def flood_without_end(address: str, token: str) -> None:
+    """What the other client does."""
+    client = RawClient(address, token, os.urandom(16))
+    client.define(nothing, pool_pb2.PoolSpec(workers=WORKERS, python=sys.executable))
+    while True:
+        client.submit(20_000)
+        client.until(results=client.next - 1 - 20_000)
+        print(client.results, flush=True)
+
+
+def many_streams(
+    platform: EmbeddedProcess, processes: int, streams: int, calls: int
+) -> Iterator[tuple[str, str]]:
+    """Many clients at once, each with as many calls: all are served, and none much later."""
+    command = [sys.executable, "-m", "tests.bench.calls", "--streams", f"{streams}x{calls}"]
+    others = [
+        subprocess.Popen(
+            [*command, platform.address, platform.token],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    for other in others:
+        other.stdout.readline()
+    begun = time.perf_counter()
+    for other in others:
+        other.stdin.write("go\n")
+        other.stdin.flush()
+    ends = [float(word) for other in others for word in other.stdout.readline().split()]
+    elapsed = time.perf_counter() - begun
+    for other in others:
+        other.communicate()
+    ends.sort()
+    total = processes * streams * calls
+    yield f"{processes * streams} streams x {calls}", f"{total / elapsed:,.0f} calls/s"
+    yield "  last stream / median", f"{ends[-1] / ends[len(ends) // 2]:.2f}"
+
+
+def streams_of_one_process(address: str, token: str, streams: int, calls: int) -> None:
+    """A share of them."""
+    clients = [RawClient(address, token, os.urandom(16)) for _ in range(streams)]
+    for client in clients:
+        client.define(nothing, pool_pb2.PoolSpec(workers=WORKERS, python=sys.executable))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begun = time.perf_counter()
+    for client in clients:
+        client.submit(calls)
+    ends = [0.0] * streams
+    threads = [
+        threading.Thread(target=_wait_for_end, args=(client, calls, ends, index, begun))
+        for index, client in enumerate(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(*ends, flush=True)
+
+
+def _wait_for_end(
+    client: RawClient, calls: int, ends: list[float], index: int, begun: float
+) -> None:
+    client.until(results=calls)
+    ends[index] = time.perf_counter() - begun
+
+
 def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, str]]:
     usage = Usage(platform.pid)
     scale = 1 if quick else 5
@@ -207,7 +293,9 @@ def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, st
     yield from flood(client, usage, 10_000, 2 * scale)
     yield from flood(client, usage, 100_000, 1)
     yield from chunks(client, 10_000, 4 * scale)
+    yield from beside_a_flood(platform, client, 100 * scale)
     client.close()
+    yield from many_streams(platform, 20, 10, 500)
     waiting = RawClient(platform.address, platform.token, os.urandom(16))
     blocked = pool_pb2.PoolSpec(workers=1, python=sys.executable, name="held")
     waiting.define(_sleep_long, blocked)
@@ -223,7 +311,15 @@ def _sleep_long() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--flood", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--streams", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.flood:
+        flood_without_end(*options.flood)
+    if options.streams:
+        shape, address, token = options.streams
+        streams_of_one_process(address, token, *map(int, shape.split("x")))
+        return
     with (
         tempfile.TemporaryDirectory(prefix="gridloom-bench-") as home,
         EmbeddedProcess(Path(home), "--cpus", "4") as platform,

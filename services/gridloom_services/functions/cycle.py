@@ -40,7 +40,7 @@ _LOADED_UNITS = 64
 _COMMIT_SHARE = 3.0
 """... so that they take about a quarter of the time..."""
 
-_LEAST_PAUSE_S, _MOST_PAUSE_S = 0.001, 0.004
+_LEAST_PAUSE_S, _MOST_PAUSE_S = 0.001, 0.002
 """... and delay nobody by more than this."""
 
 _HELD_ITEM_US = 200

@@ -83,6 +83,24 @@ def test_lanes_of_one_session_take_turns_too(rig):
     assert owners == [huge, small] * 3
 
 
+def test_batches_are_small_while_lanes_share_a_pool(rig):
+    flood, other = rig.lane(1, item_us=10), rig.lane(2, item_us=10)
+    rig.submit(flood, 10_000)
+    rig.worker()
+    assert len(sequences(rig.pump()[0])) == 400
+    rig.submit(other)
+    for lease in list(rig.dispatcher.workers["w1"].leases.values()):
+        rig.finish(lease)
+    rig.pump()
+    for lease in list(rig.dispatcher.workers["w1"].leases.values()):
+        rig.finish(lease)
+    assert {len(sequences(lease)) for lease in rig.pump()} == {100}
+    rig.now = 10.0
+    for lease in list(rig.dispatcher.workers["w1"].leases.values()):
+        rig.finish(lease)
+    assert len(sequences(rig.pump()[0])) == 400
+
+
 def test_no_more_of_a_lane_run_than_max_parallel(rig):
     rig.submit(rig.lane(max_parallel=3), 10)
     workers = [rig.worker(f"w{n}") for n in range(5)]

@@ -68,6 +68,7 @@ class Dispatcher:
         leases: list[Lease] = []
         passed_over: list[Lane] = []
         pool.release_reserved()
+        pool.begin_turns(now)
         while pool.open_to_more and len(passed_over) <= _MISSES:
             lane = pool.next()
             if lane is None:
@@ -77,7 +78,7 @@ class Dispatcher:
                 pool.leave(lane)
                 passed_over.append(lane)
             else:
-                pool.served(lane)
+                pool.served(lane, now)
                 leases.append(self._lease(lane, *choice, now))
         pool.passed_over(passed_over)
         return leases

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from gridloom_services.functions.dispatch.worker import CONTENDED_SLICE_US, SLICE_US
+
 if TYPE_CHECKING:
     from gridloom_services.functions.dispatch.lane import Lane
     from gridloom_services.functions.dispatch.worker import Worker
+
+
+_CONTENDED_S = 1.0
+"""A pool that served two lanes is taken to be shared for so long."""
 
 
 class PoolQueue:
@@ -17,7 +23,17 @@ class PoolQueue:
     one client's flood, or one huge map, delays others by a slice and never by its length.
     """
 
-    __slots__ = ("_lanes_of", "_set_aside_for", "_turns", "id", "lanes", "workers")
+    __slots__ = (
+        "_contended_until",
+        "_lanes_of",
+        "_last_served",
+        "_set_aside_for",
+        "_turns",
+        "id",
+        "lanes",
+        "slice_us",
+        "workers",
+    )
 
     def __init__(self, pool_id: str) -> None:
         self.id = pool_id
@@ -27,6 +43,10 @@ class PoolQueue:
         self._turns: deque[int] = deque()
         self._lanes_of: dict[int, deque[Lane]] = {}
         self._set_aside_for: Lane | None = None
+        self._last_served: Lane | None = None
+        self._contended_until = 0.0
+        self.slice_us = SLICE_US
+        """How much work a batch holds at present."""
 
     def enter(self, lane: Lane) -> None:
         """The lane may have something to send: give it turns. Entering twice is entering once."""
@@ -59,8 +79,17 @@ class PoolQueue:
             self.leave(lane)
         return None
 
-    def served(self, lane: Lane) -> None:
+    def begin_turns(self, now: float) -> None:
+        """Batches are small while lanes have taken turns lately."""
+        self.slice_us = CONTENDED_SLICE_US if now < self._contended_until else SLICE_US
+
+    def served(self, lane: Lane, now: float) -> None:
         """The lane has had its turn."""
+        if lane is not self._last_served:
+            if self._last_served is not None:
+                self._contended_until = now + _CONTENDED_S
+                self.slice_us = CONTENDED_SLICE_US
+            self._last_served = lane
         self._turns.rotate(-1)
         self._lanes_of[lane.session].rotate(-1)
 
@@ -80,7 +109,7 @@ class PoolQueue:
     @property
     def open_to_more(self) -> bool:
         """Whether any worker could be given anything."""
-        return any(worker.open_to_more for worker in self.workers.values())
+        return any(worker.open_to_more(self.slice_us) for worker in self.workers.values())
 
     def pick(self, lane: Lane) -> tuple[Worker, int] | None:
         """The least loaded worker that should be given some of the lane, and how much.
@@ -94,7 +123,7 @@ class PoolQueue:
         for worker in self.workers.values():
             if best is not None and worker.load >= best.load:
                 continue
-            budget = worker.budget(lane, sharers)
+            budget = worker.budget(lane, sharers, self.slice_us)
             if budget:
                 best, best_budget = worker, budget
         if best is not None:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from gridloom_services.functions.dispatch.lease import Lease
 
 SLICE_US = 4_000
-"""A batch is about this much work..."""
+"""A batch is about this much work; a worker holds two of them, so that it is never idle..."""
 
-OWED_US = 8_000
-"""... and a worker holds about this much at most, so that it is never idle between batches."""
+CONTENDED_SLICE_US = 1_000
+"""... or this much, where several clients or maps want the same workers: they wait for less."""
 
 PREFETCH_US = 5_000
 """Items longer than this are sent one a slot: nothing waits behind them."""
@@ -93,10 +93,11 @@ class Worker:
         """What it holds, for choosing the least loaded."""
         return self.owed_us / self.slots, self.open_units
 
-    def budget(self, lane: Lane, sharers: int) -> int:
+    def budget(self, lane: Lane, sharers: int, slice_us: int = SLICE_US) -> int:
         """Positions of a lane that it should be given now; 0: none.
 
-        Small and unknown work is shared among `sharers` workers; known short work is sent ahead.
+        Small and unknown work is shared among `sharers` workers; known short work is sent ahead, in
+        batches of about `slice_us`.
         """
         if lane.next_isolated:
             return int(not self.leases and not self.draining and not self.blocked)
@@ -104,15 +105,15 @@ class Worker:
         fair = -(-(lane.demand + lane.running) // max(sharers, 1))
         if item_us is None or item_us > PREFETCH_US or lane.spec.at_most_once:
             return max(min(free, fair), 0)
-        if free <= 0 and not self._may_prefetch():
+        if free <= 0 and not self._may_prefetch(slice_us):
             return 0
-        return max(min(int(SLICE_US * self.slots / item_us), self._most(lane), fair), 1)
+        return max(min(int(slice_us * self.slots / item_us), self._most(lane), fair), 1)
 
-    def _may_prefetch(self) -> bool:
+    def _may_prefetch(self, slice_us: int) -> bool:
         """Whether short work may wait in it behind what it holds."""
         if self.alone or self.draining or self.reserved or self.blocked:
             return False
-        return self.owed_us / self.slots <= OWED_US - SLICE_US
+        return self.owed_us / self.slots <= slice_us
 
     @staticmethod
     def _most(lane: Lane) -> int:
@@ -123,10 +124,11 @@ class Worker:
         most = min(BATCH_UNITS, max(BATCH_BYTES // mean_bytes, 1))
         return most * _items_per_call(lane)
 
-    @property
-    def open_to_more(self) -> bool:
+    def open_to_more(self, slice_us: int) -> bool:
         """Whether any work at all could be given to it; a quick answer for the usual no."""
-        return self.free_slots > 0 or (not self.leases and self.reserved) or self._may_prefetch()
+        if self.free_slots > 0 or (not self.leases and self.reserved):
+            return True
+        return self._may_prefetch(slice_us)
 
     def give(self, lease: Lease, now: float) -> None:
         """Hold a lease."""
