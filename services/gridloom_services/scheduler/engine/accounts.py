@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class QueueTable(Table):
-    """One row a queue; `limited` is set where `bounds` has any.
+    """One row a queue; `bounds` are its quota, by number of the resource.
 
     A queue that was removed stays, closed, until the last job of it is gone.
     """
@@ -21,7 +21,6 @@ class QueueTable(Table):
         "priority",
         "closed",
         "removed",
-        "limited",
         "jobs",
         "queued",
         "running",
@@ -30,7 +29,6 @@ class QueueTable(Table):
     priority: memoryview[int]
     closed: memoryview[int]
     removed: memoryview[int]
-    limited: memoryview[int]
     jobs: memoryview[int]
     queued: memoryview[int]
     running: memoryview[int]
@@ -54,7 +52,6 @@ class QueueTable(Table):
         self.priority[row] = event.priority
         self.closed[row] = int(event.closed)
         self.removed[row] = 0
-        self.limited[row] = int(bool(bounds))
         self.bounds[row] = tuple(sorted(bounds))
         return row
 

@@ -6,6 +6,7 @@ A promise holds its queue's quota from its start on: work that would still run t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +37,6 @@ class Budget:
         self._bounds = state.queues.bounds
         self._used: Ints = state.queues.used.data.copy()
         self._views = [memoryview(row) for row in self._used]
-        self._limits: Ints = np.zeros_like(self._used)
-        self._bounded: Mask = np.zeros(self._used.shape, np.bool_)
-        for queue, bounds in enumerate(self._bounds):
-            for number, bound in bounds:
-                self._limits[number, queue] = bound
-                self._bounded[number, queue] = True
         self._claims: dict[int, list[_Claim]] = {}
         self._started: list[tuple[int, int, Need]] = []
 
@@ -130,14 +125,23 @@ class Budget:
     def _affords(self, rows: Ints, used: Ints) -> Mask:
         jobs = self._state.jobs
         fits = np.ones(rows.size, np.bool_)
-        bounded = np.flatnonzero(self._bounded.any(axis=1)).tolist()
-        if bounded:
+        numbers = np.flatnonzero((self._limits < FAR).any(axis=1)).tolist()
+        if numbers:
             queues, classes = jobs.array("queue")[rows], jobs.array("klass")[rows]
-        for number in bounded:
-            left = np.where(self._bounded[number], self._limits[number] - used[number], FAR)
+        for number in numbers:
+            left = self._limits[number] - used[number]
             asked = self._state.classes.total.data[number][classes]
             fits &= (asked == 0) | (asked <= left[queues])
         return fits
+
+    @cached_property
+    def _limits(self) -> Ints:
+        """The quotas by resource and queue, `FAR` where there is none."""
+        limits = np.full(self._used.shape, FAR, np.int64)
+        for queue, bounds in enumerate(self._bounds):
+            for number, bound in bounds:
+                limits[number, queue] = bound
+        return limits
 
     def _within(self, queue: int, held: dict[int, int], total: Need) -> bool:
         asked = dict(total)

@@ -125,20 +125,14 @@ class Explainer:
     def _ahead(self, row: int) -> tuple[list[int], int]:
         """The first waiting jobs of the same queue that come before this one, and how many do."""
         jobs = self._state.jobs
-        before: Mask = jobs.array("queue") == jobs.queue[row]
-        before &= (jobs.array("pending") > 0) & (jobs.array("kind") == JOB)
-        priority, sequence = jobs.array("priority"), jobs.array("sequence")
-        before &= (priority > jobs.priority[row]) | (
-            (priority == jobs.priority[row]) & (sequence < jobs.sequence[row])
-        )
-        number = int(np.count_nonzero(before))
-        first: list[int] = []
-        order, start, size = jobs.order(), 0, _MOST_AHEAD
-        while len(first) < min(number, _MOST_AHEAD):
-            block = order[start : start + size]
-            first += block[before[block]].tolist()
-            start, size = start + size, size * 2
-        return first[:_MOST_AHEAD], number
+        rows = np.flatnonzero(jobs.array("queue") == jobs.queue[row])
+        rows = rows[(jobs.array("pending")[rows] > 0) & (jobs.array("kind")[rows] == JOB)]
+        priority, sequence = jobs.array("priority")[rows], jobs.array("sequence")[rows]
+        before = priority == jobs.priority[row]
+        before &= sequence < jobs.sequence[row]
+        before |= priority > jobs.priority[row]
+        rows = rows[before]
+        return jobs.first(rows, _MOST_AHEAD).tolist(), rows.size
 
     def _hopeless(self) -> Mask:
         """Classes that no set of usable nodes could hold."""

@@ -39,10 +39,6 @@ class Pledge:
         """Whether it holds its nodes at this time."""
         return self.start <= time < self.end
 
-    def overlaps(self, start: int, end: int) -> bool:
-        """Whether it holds its nodes at any time from `start` to before `end`."""
-        return self.start < end and self.end > start
-
 
 class Pledges:
     """The promises that stand, by start, and the layers that they make of the profile."""

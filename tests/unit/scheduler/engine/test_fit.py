@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from gridloom_services.scheduler.engine import events as ev
 from gridloom_services.scheduler.engine.fit import pick, role_place
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler.engine.build import Cluster, nodes_of, role
+
+bounded = settings(max_examples=50, deadline=None)
 
 
 def placement(cluster):
@@ -81,6 +83,7 @@ def brute(counts, wanted, pack):
     return found
 
 
+@bounded
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), min_size=1, max_size=80), st.data()
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from gridloom_services.scheduler.engine import events as ev
 from gridloom_services.scheduler.engine.jobs import JobTable
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler.engine.build import Cluster
+
+bounded = settings(max_examples=50, deadline=None)
 
 wide = st.integers(-(2**31), 2**31)
 narrow = st.integers(-3, 3)
 
 
+@bounded
 @given(st.lists(st.tuples(st.one_of(wide, narrow), st.integers(0, 2**60)), max_size=40))
 def test_turns_go_by_priority_and_then_by_age(keys):
     jobs = JobTable()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 from gridloom_services.scheduler.engine.runs import Runs, grouped
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+bounded = settings(max_examples=50, deadline=None)
 
 positions = st.integers(0, 30)
 changes = st.lists(st.tuples(st.sampled_from(("add", "remove")), positions, st.integers(0, 6)))
 
 
+@bounded
 @given(changes)
 def test_runs_hold_what_a_set_would(steps):
     runs, held = Runs(), set()
@@ -28,6 +31,7 @@ def test_runs_hold_what_a_set_would(steps):
         assert all((position in runs) == (position in held) for position in range(40))
 
 
+@bounded
 @given(changes)
 def test_neighbouring_runs_are_one(steps):
     runs = Runs()
@@ -38,6 +42,7 @@ def test_neighbouring_runs_are_one(steps):
     assert Runs(pairs).pairs() == pairs
 
 
+@bounded
 @given(st.lists(positions))
 def test_grouping_keeps_every_position_in_order(some):
     assert [first + i for first, count in grouped(some) for i in range(count)] == some

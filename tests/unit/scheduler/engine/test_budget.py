@@ -1,0 +1,83 @@
+"""Quotas inside one plan."""
+
+from __future__ import annotations
+
+import numpy as np
+from gridloom_services.scheduler.engine import events as ev
+from gridloom_services.scheduler.engine.budget import Budget
+from gridloom_services.scheduler.engine.promises import Pledge
+
+from tests.unit.scheduler.engine.build import QUEUE, Cluster, role
+
+THREE = ((0, 3),)
+
+
+def budget(quota=10, limit=50):
+    """The budget of a queue of which a job holds 4 cpus until `limit`; its row is 0."""
+    cluster = Cluster(100)
+    cluster.tell(ev.QueueSet(QUEUE, quota={"cpu": quota}))
+    cluster.submit("run", role(cpu=4), limit=limit)
+    cluster.cycle()
+    return Budget(cluster.engine._state, 0)
+
+
+def pledge(start, end):
+    return Pledge(0, 0, start, end, [], [], np.zeros((1, 1), np.int64))
+
+
+def test_what_runs_and_what_starts_counts():
+    left = budget()
+    assert left.left(0, 0) == 6
+    assert left.allows(0, ((0, 6),), 10)
+    left.take(0, THREE, 10)
+    assert left.lacks(0, ((0, 4),)) == 0
+    assert left.lacks(0, THREE) is None
+    assert left.left(0, 0) == 3
+
+
+def test_a_resource_without_a_bound_is_free_for_all():
+    assert budget().allows(0, ((1, 2**50),), 10)
+
+
+def test_work_that_runs_into_a_promise_needs_quota_beside_it():
+    left = budget()
+    left.promise(0, ((0, 5),), pledge(20, 40))
+    assert left.allows(0, THREE, 20)
+    assert not left.allows(0, THREE, 21)
+    assert left.allows(0, ((0, 1),), 21)
+
+
+def test_a_promise_after_the_end_of_what_runs_leaves_more():
+    left = budget(limit=15)
+    left.promise(0, ((0, 5),), pledge(20, 40))
+    assert left.allows(0, ((0, 5),), 21)
+    left.take(0, THREE, 30)
+    assert not left.allows(0, THREE, 21)
+    assert left.allows(0, THREE, 20)
+
+
+def test_a_dropped_promise_gives_its_quota_back():
+    left = budget()
+    held = pledge(20, 40)
+    left.promise(0, ((0, 6),), held)
+    assert not left.allows(0, THREE, 30)
+    left.release(0, held)
+    assert left.allows(0, THREE, 30)
+
+
+def test_a_new_promise_needs_room_beside_all_others_whenever_they_are():
+    left = budget()
+    held = pledge(500, 600)
+    left.promise(0, THREE, held)
+    assert left.allows_promise(0, THREE)
+    assert not left.allows_promise(0, ((0, 4),))
+    assert left.allows_promise(0, ((0, 6),), but=held)
+
+
+def test_a_kept_promise_needs_room_from_its_start_to_its_end():
+    left = budget()
+    left.promise(0, ((0, 5),), pledge(20, 40))
+    assert left.keeps(0, THREE, 5, 20)
+    assert not left.keeps(0, THREE, 5, 21)
+    assert not left.keeps(0, THREE, 30, 35)
+    assert left.keeps(0, ((0, 5),), 50, 60)
