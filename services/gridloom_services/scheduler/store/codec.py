@@ -57,9 +57,9 @@ def _value_of(cls: type[T]) -> Callable[[dict[str, Any]], T]:
     """Return what makes a `cls` of the mapping that `_plain` made of one."""
 
     def read(data: dict[str, Any]) -> T:
-        readers = _READERS.get(cls, {})
-        for name in readers.keys() & data.keys():
-            data[name] = readers[name](data[name])
+        for name, reader in _READERS.get(cls, {}).items():
+            if name in data:
+                data[name] = reader(data[name])
         return cls(**data)
 
     return read
@@ -140,8 +140,10 @@ def write_runs(runs: tuple[Run, ...]) -> str:
 
 def read_runs(text: str) -> tuple[Run, ...]:
     """Return the states again."""
+    if not text:
+        return ()
     runs, first = [], 0
-    parts = json.loads(text or "[]")
+    parts = json.loads(text)
     for count, state in zip(parts[::2], parts[1::2], strict=True):
         runs.append(Run(first, count, JobState(state)))
         first += count
