@@ -195,8 +195,8 @@ def test_cancelling_interrupts_a_call_that_runs(tmp_path):
 
     @gridloom.function
     def long(began, interrupted):
-        began.touch()
         try:
+            began.touch()
             time.sleep(60)
         except KeyboardInterrupt:
             interrupted.touch()
@@ -208,6 +208,26 @@ def test_cancelling_interrupts_a_call_that_runs(tmp_path):
     with pytest.raises(concurrent.futures.CancelledError):
         future.result()
     eventually_now(marks[1].exists)
+
+
+def test_cancelling_reaches_a_call_whose_process_has_other_threads(tmp_path):
+    @gridloom.function
+    def beside_threads(began, interrupted):
+        for _ in range(4):
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        try:
+            began.touch()
+            time.sleep(60)
+        except KeyboardInterrupt:
+            interrupted.touch()
+            raise
+
+    for number in range(10):
+        marks = [tmp_path / f"began{number}", tmp_path / f"interrupted{number}"]
+        future = beside_threads.submit(*marks)
+        eventually_now(marks[0].exists)
+        future.cancel(grace="30s")
+        eventually_now(marks[1].exists)
 
 
 @pytest.mark.parametrize("end", [lambda: os._exit(3), lambda: os.kill(os.getpid(), signal.SIGSEGV)])

@@ -11,6 +11,8 @@ import contextlib
 import fcntl
 import os
 import signal
+import struct
+import threading
 from typing import TYPE_CHECKING
 
 from gridloom.worker.failures import CallInterrupt, CallTimeoutError
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
 # Nobody else's by custom; a user's handler for it is removed after the call.
 KNOCK = signal.SIGRTMIN + 9
+
+
+# Linux's, which `fcntl` does not name.
+_F_SETOWN_EX = 15
+_F_OWNER_TID = 0
 
 
 class RetiredError(Exception):
@@ -137,11 +144,16 @@ class Attention:
 
 
 class ArrivalSignal:
-    """SIGIO to this process when something arrives at a socket, while it is switched on."""
+    """SIGIO to this thread when something arrives at a socket, while it is switched on.
+
+    To the process would not do: where user code or a library has threads, it may go to one of
+    them, and this one sleeps on.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        owner = struct.pack("ii", _F_OWNER_TID, threading.get_native_id())
+        fcntl.fcntl(descriptor, _F_SETOWN_EX, owner)
         self._off = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
         self._on = self._off | os.O_ASYNC
 

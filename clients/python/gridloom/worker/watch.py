@@ -156,7 +156,7 @@ class Watch:
 
 def knock(child: Child) -> None:
     """Make a worker look up from what it does."""
-    processes.send([child.pid], KNOCK)
+    processes.send_to_main_thread(child.pid, KNOCK)
 
 
 def _kill_in(child: Child, place: Place, slot: memoryview, due: tuple[int, int]) -> bool:

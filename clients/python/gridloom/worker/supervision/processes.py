@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -27,6 +28,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Rounds of looking for what was forked while the others were being stopped.
 _FREEZE_ROUNDS = 100
 _GONE_OR_CLOSED = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+_GONE_OR_FORBIDDEN = (errno.ESRCH, errno.EPERM)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -164,6 +167,15 @@ def send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def send_to_main_thread(pid: int, number: int) -> None:
+    """Signal the first thread of a process that is still there: what sleeps there wakes up.
+
+    Python's handlers run in that thread, and a signal to the whole process may go to any other.
+    """
+    if _libc.tgkill(pid, pid, number) != 0 and ctypes.get_errno() not in _GONE_OR_FORBIDDEN:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def freeze_descendants(pid: int) -> set[int]:
