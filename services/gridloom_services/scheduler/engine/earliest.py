@@ -20,7 +20,7 @@ import numpy as np
 
 from gridloom_services.scheduler.engine.columns import FAR, Ints
 from gridloom_services.scheduler.engine.fit import place
-from gridloom_services.scheduler.engine.promises import left_at
+from gridloom_services.scheduler.engine.promises import left_at, subtract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,14 +91,10 @@ def _intervals(
         edges |= {pledge.start - limit + 1, pledge.start, pledge.end}
     times = sorted(edge for edge in edges if after <= edge <= before)
     for first, stop in pairwise(times):
-        free = profile.free
-        holding = [pledge for pledge in pledges if pledge.covers(first)]
-        if holding:
-            free = free.copy()
-        for pledge in holding:
-            for node, need in pledge.spread:
-                for number, amount in need:
-                    free[number, node] -= amount
+        free = profile.free.copy()
+        for pledge in pledges:
+            if pledge.covers(first):
+                subtract(free, pledge.spread)
         later = [p for p in pledges if first < p.start < first + limit]
         cap = np.minimum.reduce([left_at(p, pledges) for p in later]) if later else None
         yield Interval(first, stop, free, cap)

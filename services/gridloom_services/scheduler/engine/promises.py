@@ -87,7 +87,7 @@ class Pledges:
         self._profile.take(spread, end)
         for pledge in self._list:
             if pledge.start < end:
-                _subtract(pledge.base, spread)
+                subtract(pledge.base, spread)
         if self._layers is not None:
             self._take_from_layers(self._layers, spread, end)
 
@@ -123,7 +123,7 @@ class Pledges:
         nodes = [node for node, _ in spread]
         for start, layer in zip(self._starts, layers, strict=True):
             if start < end:
-                _subtract(layer, spread)
+                subtract(layer, spread)
             else:
                 # What was free at its own start still is, but a layer is the least over all.
                 layer[:, nodes] = np.minimum(layer[:, nodes], below[:, nodes])
@@ -135,7 +135,7 @@ def left_at(pledge: Pledge, pledges: Iterable[Pledge]) -> Ints:
     left = pledge.base.copy()
     for other in pledges:
         if other.covers(pledge.start):
-            _subtract(left, other.spread)
+            subtract(left, other.spread)
     return left
 
 
@@ -143,7 +143,8 @@ def _start(pledge: Pledge) -> int:
     return pledge.start
 
 
-def _subtract(free: Ints, spread: Spread) -> None:
+def subtract(free: Ints, spread: Spread) -> None:
+    """Take what is held on each node out of what is free."""
     for node, need in spread:
         for number, amount in need:
             free[number, node] -= amount

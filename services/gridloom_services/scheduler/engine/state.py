@@ -53,23 +53,7 @@ class State:
         self.gangs: dict[tuple[int, int], Gang] = {}
         self.promises: dict[int, Held] = {}
         self.growth = Growth(self.jobs, self.classes)
-        self._handlers: dict[type, Callable[..., None]] = {
-            events.NodeSet: self.nodes.set,
-            events.NodeRemoved: self._node_removed,
-            events.QueueSet: self._queue_set,
-            events.QueueRemoved: self._queue_removed,
-            events.JobSubmitted: self._job_submitted,
-            events.JobWithdrawn: self._job_withdrawn,
-            events.ElementsReturned: self._elements_returned,
-            events.ElementsWithdrawn: self._elements_withdrawn,
-            events.Started: self._started,
-            events.Grown: self._grown,
-            events.Promised: self._promised,
-            events.PromiseDropped: self._promise_dropped,
-            events.Ended: self._ended,
-            events.ReplicasEnded: self._replicas_ended,
-            events.ResizeRequested: self._resize_requested,
-        }
+        self._handlers = self._table()
 
     def apply(self, event: events.Event) -> None:
         """Take over one event."""
@@ -232,6 +216,25 @@ class State:
         self._drop_promise(row)
 
     # Parts of the above
+
+    def _table(self) -> dict[type, Callable[..., None]]:
+        return {
+            events.NodeSet: self.nodes.set,
+            events.NodeRemoved: self._node_removed,
+            events.QueueSet: self._queue_set,
+            events.QueueRemoved: self._queue_removed,
+            events.JobSubmitted: self._job_submitted,
+            events.JobWithdrawn: self._job_withdrawn,
+            events.ElementsReturned: self._elements_returned,
+            events.ElementsWithdrawn: self._elements_withdrawn,
+            events.Started: self._started,
+            events.Grown: self._grown,
+            events.Promised: self._promised,
+            events.PromiseDropped: self._promise_dropped,
+            events.Ended: self._ended,
+            events.ReplicasEnded: self._replicas_ended,
+            events.ResizeRequested: self._resize_requested,
+        }
 
     def _gang(self, job: str, element: int) -> tuple[int, Gang]:
         row = self.jobs.row(job)
