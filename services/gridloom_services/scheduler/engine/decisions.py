@@ -78,7 +78,8 @@ class Decisions:
     """What one plan decided. Nothing of it is true before its event was applied.
 
     No placement of it needs room that only another decision of the same plan would free.
-    `truncated` says that the bound on starts was reached: plan again after applying these.
+    `truncated` says that there may be more to decide once these are applied: the bound on starts
+    was reached, or a gang starts whose elastic roles will then ask for more. Plan again at once.
     """
 
     starts: tuple[Start, ...] = ()

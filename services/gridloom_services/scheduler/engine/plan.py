@@ -62,6 +62,7 @@ class Plan:
         self._promises: dict[int, Promise] = {}
         self._broken: list[int] = []
         self._fails_stop = False
+        self._will_grow = False
         self._idle = 0
         self._patience = _LEAST_PATIENCE
 
@@ -79,7 +80,7 @@ class Plan:
             grows=tuple(self._grows),
             promises=tuple(self._promises.values()),
             drops=tuple(self._drops()),
-            truncated=self._left <= 0,
+            truncated=self._left <= 0 or self._will_grow,
         )
 
     # What is worth a visit
@@ -224,6 +225,7 @@ class Plan:
         self._room.start(row, picks)
         self._starts[row, element] = Start(self._state.jobs.ids[row], element, placement)
         self._running[row] = self._running.get(row, 0) + 1
+        self._will_grow = self._will_grow or self._state.shape(row).elastic
         self._left -= 1
 
     def _promise(self, pledge: Pledge, placement: tuple[Assignment, ...]) -> None:

@@ -95,8 +95,12 @@ class ReferencePlan:
             tuple(self.grows),
             tuple(self.new.values()),
             tuple(drops),
-            truncated=self.left <= 0,
+            truncated=self.left <= 0 or any(map(self.is_elastic, self.begun)),
         )
+
+    def is_elastic(self, job):
+        roles = self.state.jobs[job].event.roles
+        return any(gang_of(role) < role.replicas for role in roles)
 
     def levels(self):
         """Priorities, the highest first, with the turns of each in order."""

@@ -26,8 +26,10 @@ def grown(cluster, now=0):
 def test_the_gang_starts_first_and_the_rest_in_the_next_cycle():
     cluster = Cluster(3)
     pool(cluster)
-    [start] = cluster.cycle().starts
+    decisions = cluster.cycle()
+    [start] = decisions.starts
     assert [a.index for a in start.placement] == [0]
+    assert decisions.truncated
     assert grown(cluster) == [(1, "n0"), (2, "n0")]
     assert wanted(cluster) == (Wanted(0, "main", 1, 1),)
     assert cluster.used() == {"cpu": 3}
