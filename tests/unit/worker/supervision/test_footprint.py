@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import pytest
+from gridloom.worker.supervision import processes
 from gridloom.worker.supervision.footprint import Footprint
+
+from tests.support.eventually import eventually_now
 
 MIB = 1 << 20
 
@@ -11,6 +15,8 @@ MIB = 1 << 20
 @pytest.fixture
 def sleeper():
     process = subprocess.Popen(["sleep", "1000"])
+    eventually_now(lambda: processes.read_proc(f"{process.pid}/comm") == b"sleep\n")
+    process.send_signal(signal.SIGSTOP)  # it grows no more
     yield process
     process.kill()
     process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 
 from gridloom.worker.supervision import processes
 
@@ -57,6 +56,6 @@ class Footprint:
         A child begins as a copy of this process, and the kernel counts that: no news up to there,
         unless there is nothing better.
         """
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        own = processes.resident_bytes([os.getpid()])
         if largest_bytes > own or not self.peak_bytes:
             self.peak_bytes = max(self.peak_bytes, largest_bytes)
