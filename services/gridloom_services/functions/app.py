@@ -192,6 +192,7 @@ class FunctionsApp:
             self._metrics.observe(self.desk)
             if self.desk.now() - touched_at > _TOUCH_S:
                 touched_at = self.desk.now()
+                self.desk.sessions.sweep()
                 for stream in self.desk.streams.values():
                     self.desk.ledger.touch(stream.session)
                 self.desk.cycle.poke()

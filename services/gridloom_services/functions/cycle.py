@@ -156,10 +156,12 @@ class Cycle:
 
     def _pass(self) -> None:
         self._scheduled = False
-        if not self._is_open:
-            return
+        if self._is_open:
+            self._guarded(self._beat)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
         try:
-            self._beat()
+            step()
         except Exception as error:  # noqa: BLE001  # nothing above could do better
             _log.exception("a defect in the heartbeat of calls")
             self._on_defect(repr(error))
@@ -212,7 +214,8 @@ class Cycle:
             return
         for span in lease.spans:
             self._ledger.begun(span)
-        self._deferred.append(send)
+        lease.is_sent = False
+        self._deferred.append(partial(_send_late, lease, send))
 
     def _set_alarm(self, at: float | None, now: float) -> None:
         """Run a pass when the next back-off ends."""
@@ -254,7 +257,10 @@ class Cycle:
 
     def _write(self, taken: Taken, reads: Reads, after: list[Callable[[], None]]) -> None:
         begun = self._loop.time()
-        done = partial(self._written, taken, reads, after, begun)
+
+        def done(found: Found | Exception) -> None:
+            self._guarded(partial(self._written, taken, reads, after, begun, found))
+
         self._store.commit(taken.changes, reads, done)
 
     def _written(
@@ -306,6 +312,11 @@ class Cycle:
                 tell()
         for watcher in self._watchers:
             watcher.committed(taken, found)
+
+
+def _send_late(lease: Lease, send: Callable[[], None]) -> None:
+    lease.is_sent = True
+    send()
 
 
 def _setter(waiter: asyncio.Future[None]) -> Callable[[], None]:

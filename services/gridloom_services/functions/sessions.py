@@ -134,6 +134,12 @@ class Sessions:
                 group = session.groups.setdefault(number, Group(row))
         return group
 
+    def sweep(self) -> None:
+        """Let go of sessions that were only looked at."""
+        for session in list(self._by_key.values()):
+            if session.is_idle and not self._ledger.is_touched(session):
+                self._forget(session)
+
     # ---- after each commit
 
     def committed(self, taken: Taken, found: Found) -> None:

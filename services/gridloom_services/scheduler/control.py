@@ -20,7 +20,7 @@ from gridloom_services.common.errors import (
     UnavailableError,
 )
 from gridloom_services.scheduler.clock import Alarm
-from gridloom_services.scheduler.commands import Target, retried_spec, split_id, target_of
+from gridloom_services.scheduler.commands import Commands, Target, retried_spec, split_id, target_of
 from gridloom_services.scheduler.core import Core
 from gridloom_services.scheduler.explain import explain
 from gridloom_services.scheduler.gang import gang_of
@@ -332,22 +332,21 @@ class Control:
 
     async def hold(self, ids: Sequence[str]) -> list[Target]:
         """Keep what waits from starting."""
-        targets = await self.targets(ids)
-        commands = self.core.commands
-        for target in targets:
-            commands.check_waits(target, "held")
-        for target in targets:
-            commands.hold(target)
-        return await self._committed(targets)
+        return await self._with_waiting(ids, "held", Commands.hold)
 
     async def release(self, ids: Sequence[str]) -> list[Target]:
         """Let what is held wait for its start again."""
+        return await self._with_waiting(ids, "released", Commands.release)
+
+    async def _with_waiting(
+        self, ids: Sequence[str], verb: str, act: Callable[[Commands, Target], None]
+    ) -> list[Target]:
+        """Do something to what waits, all of it or (where one does not wait) none."""
         targets = await self.targets(ids)
-        commands = self.core.commands
         for target in targets:
-            commands.check_waits(target, "released")
+            self.core.commands.check_waits(target, verb)
         for target in targets:
-            commands.release(target)
+            act(self.core.commands, target)
         return await self._committed(targets)
 
     async def resize(

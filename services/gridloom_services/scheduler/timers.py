@@ -13,7 +13,6 @@ class TimerKind(enum.Enum):
     START_AFTER = "start after"
     DEADLINE = "deadline"
     BACKOFF = "back-off"
-    HOUSEKEEPING = "housekeeping"
 
 
 @dataclass(frozen=True, slots=True)

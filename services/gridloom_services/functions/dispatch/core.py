@@ -143,7 +143,7 @@ class Dispatcher:
 
     def _end_begun(self, lease: Lease, death: Death | None, now: float) -> None:
         """At-most-once: all that may have begun ends; of a chunk, what comes after it is run."""
-        if death is not None and not death.busy:
+        if not lease.is_sent or (death is not None and not death.busy):
             self._give_back(lease, None, [], now)
             return
         guilty = _guilty(lease, death, first=False)

@@ -38,6 +38,7 @@ class Lease:
 
     __slots__ = (
         "asked_back",
+        "is_sent",
         "item_us",
         "lane",
         "left_units",
@@ -54,6 +55,8 @@ class Lease:
         self.lane = lane
         self.spans = spans
         """As sent; their bounds change while answers come in."""
+        self.is_sent = True
+        """Unless it waits for the commit before it may begin."""
         self.item_us = 0.0
         """The estimate it was made with."""
         self.progress_at = 0.0

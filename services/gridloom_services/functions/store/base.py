@@ -44,7 +44,8 @@ class CallStore(Protocol):
 
         `done` is called on the loop, at once where the store works inline, with what was found;
         everything is on disk then. Or with the reason why nothing was written: StorageFullError or
-        UnavailableError, after which the same changes may be tried again. One commit at a time.
+        UnavailableError, after which the same changes may be tried again; another exception is a
+        defect. One commit at a time.
         """
 
     async def function(self, digest: bytes) -> Function | None:

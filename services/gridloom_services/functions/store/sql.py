@@ -87,10 +87,10 @@ class SqlCallStore:
 
     async def _commit_in_thread(self, work: Callable[[Cursor], Found], done: Done) -> None:
         try:
-            found: Found | GridloomServiceError = await self._database.write(
+            found: Found | Exception = await self._database.write(
                 lambda connection: work(PostgresCursor(connection))
             )
-        except GridloomServiceError as error:
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever commits
             found = error
         done(found)
 
