@@ -21,8 +21,6 @@ from gridloom.worker.supervision.handover import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Python ignores these; a command expects the system's own behaviour.
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 # Where memory runs out, the kernel takes a job before it takes the platform.
 _OOM_SCORE = b"500"
 _NO_FAILURE = b""
@@ -95,13 +93,19 @@ def _prepare(parent: int, streams: tuple[int, int, int]) -> None:
     processes.die_with_parent()
     if os.getppid() != parent:
         os._exit(EXIT_NOT_STARTED)  # it died before the kernel knew that this should die with it
-    for number in _IGNORED_BY_PYTHON:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _reset_signals()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
+
+
+def _reset_signals() -> None:
+    """Signals as the system makes them, whatever Python, or nohup around the platform, ignores."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _explained(stage: str, number: int, command: Command) -> LaunchError:
