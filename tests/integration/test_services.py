@@ -28,10 +28,10 @@ def embedded(home: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def separate(home: Path) -> Iterator[str]:
+def separate(home: Path, **more: object) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(Gateway())
-        settings = {"public_address": gateway.address, "scheduler_cpus": 4}
+        settings = {"public_address": gateway.address, "scheduler_cpus": 4} | more
         for name in ("objects", "scheduler", "functions"):
             service = stack.enter_context(ServiceProcess(name, home, **settings))
             gateway.route(name, service.address)

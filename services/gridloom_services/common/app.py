@@ -59,6 +59,9 @@ class PlatformContext:
     stop: Stop
     metrics: Metrics = NO_METRICS
     limits: Limits = field(default_factory=Limits)
+    # Of the settings that all services share.
+    common_database_url: str = ""
+    start_patience_s: float = 0.0
 
     def folder(self, service: str) -> Path:
         """The folder of a service, made now if it is missing; nobody else may read it."""
@@ -67,8 +70,9 @@ class PlatformContext:
         return path
 
     def database_url(self, service: str, given: str = "") -> str:
-        """The URL that the settings give, else that of an SQLite file in the service's folder."""
-        return given or f"sqlite:///{self.folder(service) / service}.db"
+        """The URL of the service's own settings, of all services', or of a file in its folder."""
+        sqlite = f"sqlite:///{self.folder(service) / service}.db"
+        return given or self.common_database_url or sqlite
 
 
 class App(Protocol):

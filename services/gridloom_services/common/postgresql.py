@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,37 @@ _DRIVER = "postgresql+psycopg"
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:owner, 0))")
 _OWNER_PATIENCE_S = 3.0
 _OWNER_STEP_S = 0.05
+_OPENING_STEP_S = 0.25
+_CONNECT_TIMEOUT_S = 5
+# A machine that vanishes keeps its owner's lock until the server has missed it: 25 s, not hours.
+_WATCHFUL = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+
+_log = logging.getLogger(__name__)
+
+
+class NotReachableError(StartError):
+    """Nobody answers there, or not yet."""
+
+
+async def opened(url: URL, owner: str, patience_s: float) -> PostgresBackend:
+    """Connect as `PostgresBackend` does, and wait for what may change by itself.
+
+    A server that does not answer has `patience_s` to do so; another process of the same owner has
+    as long to let go, and never less than a few seconds.
+    """
+    begin, is_told = time.monotonic(), False
+    while True:
+        try:
+            return await asyncio.to_thread(PostgresBackend, url, owner)
+        except (NotReachableError, StoreInUseError) as error:
+            is_owned = isinstance(error, StoreInUseError)
+            patience = max(patience_s, _OWNER_PATIENCE_S if is_owned else 0)
+            if time.monotonic() - begin >= patience:
+                raise
+            if not is_told:
+                _log.info("waiting for the database", extra={"reason": error.message})
+            is_told = True
+        await asyncio.sleep(_OPENING_STEP_S)
 
 
 class PostgresBackend:
@@ -31,21 +64,25 @@ class PostgresBackend:
     def __init__(self, url: URL, owner: str = "") -> None:
         """Connect; as the only process that does so for this owner, if one is named.
 
-        StartError if the driver is not installed or nobody answers, StoreInUseError if another
-        process is there already.
+        StartError if the driver is not installed, NotReachableError if nobody answers,
+        StoreInUseError if another process is there already.
         """
         self.name = url.render_as_string(hide_password=True)
         self._owner = owner
         try:
-            self.engine = create_engine(url.set(drivername=_DRIVER), poolclass=StaticPool)
+            self.engine = create_engine(
+                url.set(drivername=_DRIVER), poolclass=StaticPool, connect_args=_arguments(url)
+            )
             self._connection = self.engine.connect()
-            self._own(self._connection)
+            self._own(self._connection, patience_s=0)
         except ModuleNotFoundError as error:
             raise StartError(
                 f"the store {self.name} needs a driver: pip install 'gridloom-platform[postgresql]'"
             ) from error
         except DBAPIError as error:
-            raise StartError(f"the store {self.name} cannot be reached: {error.orig}") from error
+            raise NotReachableError(
+                f"the store {self.name} cannot be reached: {error.orig}"
+            ) from error
         except StoreInUseError:
             self.close()
             raise
@@ -61,15 +98,13 @@ class PostgresBackend:
             self._connection.close()
             self.engine.dispose()
             self._connection = self.engine.connect()
-            self._own(self._connection)
+            # The server may take a moment to see that our last connection has died.
+            self._own(self._connection, _OWNER_PATIENCE_S)
         return self._connection
 
-    def _own(self, connection: Connection) -> None:
-        """Take the owner's lock, which the server keeps until the connection ends.
-
-        The server may take a moment to see that the one before has died.
-        """
-        deadline = time.monotonic() + _OWNER_PATIENCE_S
+    def _own(self, connection: Connection, patience_s: float) -> None:
+        """Take the owner's lock, which the server keeps until the connection ends."""
+        deadline = time.monotonic() + patience_s
         while self._owner and not self._is_owned(connection):
             if time.monotonic() > deadline:
                 raise StoreInUseError(
@@ -117,3 +152,9 @@ class PostgresBackend:
         if not isinstance(error, psycopg.OperationalError):
             return False
         return error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
+
+
+def _arguments(url: URL) -> dict[str, object]:
+    """For the driver; what the URL itself says counts."""
+    ours = {"connect_timeout": _CONNECT_TIMEOUT_S, "options": _WATCHFUL}
+    return {name: value for name, value in ours.items() if name not in url.query}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, MetaData
 
+# Held until the transaction ends. SQLite has one writer anyway.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -53,9 +56,12 @@ class Schema:
 def prepare(connection: Connection, schema: Schema, where: str) -> None:
     """Bring the store to the newest revision: made, migrated, or left as it is.
 
-    All or nothing: run within a transaction. NewerStoreError and CorruptStoreError name `where`
-    and what to do; nothing was changed then.
+    All or nothing: run within a transaction, and by one process at a time: others wait for its
+    end, and find the work done. NewerStoreError and CorruptStoreError name `where` and what to do;
+    nothing was changed then.
     """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ALONE, {"name": schema.version_table})
     tables = set(inspect(connection).get_table_names())
     if schema.version_table not in tables:
         _refuse_foreign(schema, tables, where)

@@ -7,11 +7,12 @@ grpc_environment.prepare()
 
 from gridloom_services.common.serve import run_alone
 ...
-sys.exit(run_alone("objects", ObjectsSettings, build))
+sys.exit(run_alone("objects", ObjectsSettings, build, SCHEMA))
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import gc
@@ -30,6 +31,7 @@ from gridloom_services.common.interceptors.chain import CallRules
 from gridloom_services.common.lock import FolderLock
 from gridloom_services.common.logs import configure_logs
 from gridloom_services.common.metrics import NO_METRICS, MetricsServer, PrometheusMetrics
+from gridloom_services.common.migrate import migrate
 from gridloom_services.common.server import PlatformServer
 from gridloom_services.common.settings import load_server_settings, load_settings
 from gridloom_services.common.stop import Stop
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.common.app import App
     from gridloom_services.common.metrics import Metrics
+    from gridloom_services.common.schema import Schema
     from gridloom_services.common.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
@@ -112,6 +115,8 @@ class Platform:
             gang_tokens=gang_tokens,
             stop=self._stop,
             metrics=metrics,
+            common_database_url=self._settings.database_url,
+            start_patience_s=self._settings.start_patience_s,
         )
         await self._compose(context, parts)
         await self.server.start()
@@ -162,28 +167,47 @@ class Platform:
 
 
 def run_alone(
-    service: str, kind: type[Any], build: Callable[[PlatformContext, Any], Awaitable[App]]
+    service: str,
+    kind: type[Any],
+    build: Callable[[PlatformContext, Any], Awaitable[App]],
+    schema: Schema,
 ) -> int:
-    """Run one service as this process, until SIGTERM or SIGINT; the exit code."""
+    """Run one service as this process, until SIGTERM or SIGINT; the exit code.
 
-    async def serve(settings: ServerSettings, part: Part) -> None:
-        stop = Stop()
-        stop.on_signals()
-        platform = Platform(settings, stop)
-        try:
-            await platform.start([part])
-            await stop.requested()
-        finally:
-            await platform.stop()
-        stop.check()
+    With the word `migrate` on the command line: only its migrations.
+    """
+    words = argparse.ArgumentParser(prog=f"python -m gridloom_services.{service}")
+    words.add_argument("verb", nargs="?", choices=("serve", "migrate"), default="serve")
 
-    def main() -> None:
+    def serve() -> None:
         settings = load_server_settings(service, os.environ)
         configure_logs(settings.log_level)
-        own = load_settings(service, kind, os.environ)
-        run_loop(serve(settings, Part(service, build, own)))
+        part = Part(service, build, load_settings(service, kind, os.environ))
+        run_loop(_serve(settings, part))
 
-    return guarded(main)
+    if words.parse_args().verb == "migrate":
+        return guarded(lambda: migrate(service, kind, schema))
+    return guarded(serve)
+
+
+async def _serve(settings: ServerSettings, part: Part) -> None:
+    """Until the end is asked for, which may be while the start still waits for something."""
+    stop = Stop()
+    stop.on_signals()
+    platform = Platform(settings, stop)
+    starting = asyncio.ensure_future(platform.start([part]))
+    requested = asyncio.ensure_future(stop.requested())
+    try:
+        await asyncio.wait({starting, requested}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await requested
+    finally:
+        requested.cancel()
+        starting.cancel()
+        await asyncio.gather(starting, requested, return_exceptions=True)
+        await platform.stop()
+    stop.check()
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:

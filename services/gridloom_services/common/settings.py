@@ -55,6 +55,10 @@ class ServerSettings:
     log_level: str = bounded("info", choices=("debug", "info", "warning", "error"))
     # Stage one of a stop lasts this long at most.
     grace_s: float = bounded(10.0, least=0)
+    # PostgreSQL for every service, each with tables of its own; empty: an SQLite file each.
+    database_url: str = ""
+    # How long a start waits for PostgreSQL, and for the process before this one to let go of it.
+    start_patience_s: float = bounded(3.0, least=0)
     # A unary call whose caller gave no deadline has this one.
     default_deadline_s: float = bounded(60.0, least=0.1)
     # Where the other services are, when they are not in this process.

@@ -122,15 +122,22 @@ class Database:
 
     @classmethod
     async def open(
-        cls, url: str, schema: Schema, *, wal_bytes: int | None = None, sole: bool = False
+        cls,
+        url: str,
+        schema: Schema,
+        *,
+        wal_bytes: int | None = None,
+        sole: bool = False,
+        patience_s: float = 0.0,
     ) -> Database:
         """Open, make or migrate the store; with `sole`, as the only process of its service.
 
         StartError (NewerStoreError, CorruptStoreError) where that cannot be; nothing was changed
-        then. `wal_bytes` is the length of SQLite's write-ahead log between checkpoints. `sole` is
-        for PostgreSQL: a file is guarded by the lock of its folder.
+        then. `wal_bytes` is the length of SQLite's write-ahead log between checkpoints. The rest is
+        for PostgreSQL: `sole` (a file is guarded by the lock of its folder), and `patience_s`, for
+        which a server that is not there yet and a predecessor that is still there are waited for.
         """
-        backend = _backend(url, wal_bytes, schema.service if sole else "")
+        backend = await _backend(url, wal_bytes, schema.service if sole else "", patience_s)
         database = cls(backend, schema)
         try:
             await database.write(lambda c: schemas.prepare(c, schema, backend.name))
@@ -407,7 +414,7 @@ def _cause(error: BaseException) -> BaseException | None:
     return error.orig if isinstance(error, DBAPIError) else error
 
 
-def _backend(url: str, wal_bytes: int | None, owner: str) -> Backend:
+async def _backend(url: str, wal_bytes: int | None, owner: str, patience_s: float) -> Backend:
     """The backend of a URL; its module is imported when chosen."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -415,9 +422,9 @@ def _backend(url: str, wal_bytes: int | None, owner: str) -> Backend:
 
         return SqliteBackend(Path(parsed.database or ""), wal_bytes or DEFAULT_WAL_BYTES)
     if parsed.get_backend_name() == "postgresql":
-        from gridloom_services.common.postgresql import PostgresBackend
+        from gridloom_services.common import postgresql
 
-        return PostgresBackend(parsed, owner)
+        return await postgresql.opened(parsed, owner, patience_s)
     raise StartError(
         f"{parsed.get_backend_name()} is not a database for Gridloom",
         field="database_url",

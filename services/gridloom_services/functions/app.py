@@ -52,7 +52,8 @@ async def build(context: PlatformContext, settings: FunctionsSettings) -> Functi
     surroundings: dict[str, str] = {}
     jobs = SchedulerPoolJobs(context.channels, lambda: surroundings)
     objects = RemoteObjects(context.channels)
-    return FunctionsApp(context, settings, SqlCallStore(url), jobs, objects, surroundings)
+    store = SqlCallStore(url, sole=True, patience_s=context.start_patience_s)
+    return FunctionsApp(context, settings, store, jobs, objects, surroundings)
 
 
 class FunctionsApp:

@@ -35,7 +35,9 @@ async def build(context: PlatformContext, settings: ObjectsSettings) -> ObjectsA
     contents = _contents(context, settings)
     contents.open()
     url = context.database_url("objects", settings.database_url)
-    database = await Database.open(url, SCHEMA, wal_bytes=_WAL_BYTES, sole=True)
+    database = await Database.open(
+        url, SCHEMA, wal_bytes=_WAL_BYTES, sole=True, patience_s=context.start_patience_s
+    )
     policy = Policy(
         max_object_bytes=settings.max_object_bytes,
         retention_s=settings.retention_s,

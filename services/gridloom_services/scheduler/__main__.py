@@ -8,14 +8,15 @@ from gridloom_services.common import grpc_environment
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; or, told to `migrate`, do that."""
     grpc_environment.prepare()
 
     from gridloom_services.common.serve import run_alone
     from gridloom_services.scheduler.app import build
     from gridloom_services.scheduler.settings import SchedulerSettings
+    from gridloom_services.scheduler.store.sql import SCHEMA
 
-    return run_alone("scheduler", SchedulerSettings, build)
+    return run_alone("scheduler", SchedulerSettings, build, SCHEMA)
 
 
 if __name__ == "__main__":

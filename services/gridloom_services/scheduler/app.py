@@ -43,7 +43,7 @@ _DAY_S = 24 * 3600
 async def build(context: PlatformContext, settings: SchedulerSettings) -> SchedulerApp:
     """Open the store and compose the service."""
     url = context.database_url("scheduler", settings.database_url)
-    database = await Database.open(url, SCHEMA, sole=True)
+    database = await Database.open(url, SCHEMA, sole=True, patience_s=context.start_patience_s)
     store = await SqlStore.open(database)
     folder = context.folder("scheduler")
     objects = ObjectsClient(context.channels)

@@ -47,14 +47,19 @@ _NEWEST = (1e18, 0)
 class SqlCallStore:
     """`CallStore` on a database of either kind."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, sole: bool = False, patience_s: float = 0.0) -> None:
+        """`sole` and `patience_s` are as in `Database.open`."""
         self._url = url
+        self._sole = sole
+        self._patience_s = patience_s
         self._database: Database
         self._commits: set[asyncio.Task[None]] = set()
 
     async def open(self) -> int:
         """Open, make or migrate the tables; count this start."""
-        self._database = await Database.open(self._url, SCHEMA, wal_bytes=WAL_BYTES)
+        self._database = await Database.open(
+            self._url, SCHEMA, wal_bytes=WAL_BYTES, sole=self._sole, patience_s=self._patience_s
+        )
         return await self._database.next_epoch()
 
     async def close(self) -> None:
