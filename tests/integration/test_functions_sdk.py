@@ -586,7 +586,9 @@ def test_results_are_read_from_a_new_process_after_the_first_one_died(home, clie
 
 def test_what_a_program_submitted_before_it_ended_is_accepted(home, tmp_path, client):
     body = f"""
+        import sys
         from pathlib import Path
+        sys.setswitchinterval(5)  # the session's thread comes last
         print(client.submit(Path.touch, Path({str(tmp_path)!r}) / "mark").id)
     """
     subprocess.run(script(body, home), timeout=PATIENCE_S, check=True)

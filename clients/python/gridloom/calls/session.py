@@ -80,11 +80,15 @@ class Session:
         self._next_spec = 0
         self._next_group = 0
         self._closing = threading.Event()
+        self._begun = threading.Event()
         self._requests: Requests | None = None
         self._stream: Any = None
         self._thread = threading.Thread(target=self._run, name="gridloom-session", daemon=True)
         self._thread.start()
         _sessions.add(self)
+        # An interpreter that ends starts no threads (3.12 on), and a stream needs one: it must be
+        # there before the program may end, or its calls would never be sent.
+        self._begun.wait(_FIRST_STREAM_S)
 
     # ---- sending
 
@@ -206,6 +210,7 @@ class Session:
         while not self._closing.is_set():
             seen = self._progress()
             refusal, endpoint = self._one_stream(first=seen == (0, 0) and trouble is None)
+            self._begun.set()
             if self._closing.is_set():
                 return
             if trouble is None or self._progress() != seen:
@@ -234,6 +239,8 @@ class Session:
             return Refusal(error, is_transient=isinstance(error, UnavailableError)), endpoint
         except ValueError as error:  # the channel was closed since: for a fork
             return Refusal(UnavailableError(str(error)), is_transient=True), None
+        except RuntimeError as error:  # no thread can be started: the interpreter ends
+            return Refusal(UnavailableError(str(error)), is_transient=False), endpoint
         ended = UnavailableError("the platform ended the session's stream")
         return Refusal(ended, is_transient=True), endpoint
 
@@ -242,6 +249,7 @@ class Session:
         requests = Requests(self.outbox, hello, is_first=first)
         stream = method(requests, metadata=endpoint.metadata)
         self._requests, self._stream = requests, stream
+        self._begun.set()
         if self._closing.is_set():
             requests.finish()
         try:
@@ -308,6 +316,8 @@ class Session:
         self._fail(UnavailableError("the client was closed; client.get(id) of a new one goes on"))
 
 
+# How long a new session waits for its first stream to begin.
+_FIRST_STREAM_S = 1.0
 _LONGEST_PAUSE_S = 0.2
 # How long a closing session waits for the service to end the stream by itself.
 _LAST_WORD_S = 1.0
@@ -342,6 +352,8 @@ def _flush_all() -> None:
     for session in list(_sessions):
         if session.epoch == fork.epoch():
             session.close()
+            if lost := session.outbox.last - session.outbox.acknowledged:
+                _log.error("%s of this program's last calls did not reach the platform", lost)
 
 
 atexit.register(_flush_all)
