@@ -107,7 +107,8 @@ def _environments_place(environment: Mapping[str, str], api_key: str | None) -> 
     if token is None:
         given = Context(name="environment", address=environment["GRIDLOOM_ADDRESS"])
         return _place(given, api_key, environment)
-    endpoint = endpoint_of(environment["GRIDLOOM_ADDRESS"], token=token)
+    ca_file = environment.get("GRIDLOOM_TLS_CA_FILE", "")
+    endpoint = endpoint_of(environment["GRIDLOOM_ADDRESS"], token=token, ca_file=ca_file)
     known_home = environment.get("GRIDLOOM_HOME")
     platform = EmbeddedPlatform(Path(known_home)) if known_home else None
     return Place(

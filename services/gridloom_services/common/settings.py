@@ -48,7 +48,8 @@ class ServerSettings:
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = bounded(0, least=0, most=65535)
-    # "HOST:PORT" where clients and the processes of jobs find the platform; empty: host and port.
+    # Where clients and the processes of jobs find the platform: "HOST:PORT" on this machine, else
+    # a URL, "http://HOST:PORT" or (with TLS) "https://HOST:PORT". Empty: host and port.
     public_address: str = ""
     # None: no metrics; 0: any free port.
     metrics_port: int | None = bounded(None, least=0, most=65535)

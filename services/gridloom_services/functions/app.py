@@ -16,6 +16,7 @@ from gridloom_services.functions.desk import Desk
 from gridloom_services.functions.holds import Holds, RemoteObjects
 from gridloom_services.functions.limits import CallLimits
 from gridloom_services.functions.metrics import CallMetrics
+from gridloom_services.functions.pools.images import worker_images
 from gridloom_services.functions.pools.pools import Pools
 from gridloom_services.functions.pools.scheduler_jobs import SchedulerPoolJobs
 from gridloom_services.functions.pools.wire import spec_of_body
@@ -103,6 +104,7 @@ class FunctionsApp:
             lambda: ids.new_id("pool"),
             objects,
             default_workers=settings.workers,
+            images=worker_images(settings.worker_images),
         )
         self.desk.floor.pools = self.pools
         self._holds = Holds(objects, self._forget_holds)
@@ -130,12 +132,19 @@ class FunctionsApp:
         self._holds.add(found.holds, found.released)
         watchers = (self.desk, self.desk.sessions, self._holds)
         self.desk.cycle.start(self._hub, self._pumped, *watchers)
-        await self.socket.start()
-        self._surroundings["GRIDLOOM_FUNCTIONS_SOCKET"] = str(self.socket.path)
+        await self._let_workers_in()
         self._background.start(self.pools.run(), "pools")
         self._background.start(self._holds.run(), "holds")
         self._background.start(self._retention().run(), "retention")
         self._background.start(self._tick(), "tick")
+
+    async def _let_workers_in(self) -> None:
+        """The processes of pools are told the way; those that come by streams find the server."""
+        if self._settings.worker_transport == "socket":
+            await self.socket.start()
+            self._surroundings["GRIDLOOM_FUNCTIONS_SOCKET"] = str(self.socket.path)
+        elif self._settings.worker_address:
+            self._surroundings["GRIDLOOM_FUNCTIONS_ADDRESS"] = self._settings.worker_address
 
     def _retention(self) -> Retention:
         settings = self._settings
@@ -151,6 +160,9 @@ class FunctionsApp:
         """Clients come back when the service does; what they sent is on disk before they go."""
         await self.desk.cycle.flushed()
         self.desk.end_streams(UnavailableError("the platform is stopping", retry_after_s=0.5))
+        if self._settings.worker_transport == "stream":
+            # Else the server would wait for them; on their socket workers go on until the end.
+            self._reception.close()
 
     async def stop(self) -> None:
         """Let go: workers keep what they hold, and its answer is for the next start to refuse."""

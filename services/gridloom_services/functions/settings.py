@@ -15,6 +15,13 @@ class FunctionsSettings:
     database_url: str = ""
     # Workers of a pool that does not say how many; 0: as many as the platform has room for.
     workers: int = bounded(0, least=0)
+    # How workers reach us: by a unix socket on this machine, or by gRPC streams from anywhere.
+    worker_transport: str = bounded("socket", choices=("socket", "stream"))
+    # Where streams go, as a URL ("http://functions:50051"); empty: the platform's public address.
+    worker_address: str = ""
+    # "3.11=gridloom/worker:0.1.0-py3.11,3.12=...": what pools run in that name no image of their
+    # own. Empty: workers run with the client's own interpreter.
+    worker_images: tuple[str, ...] = ()
     # Calls that a client may have sent and not yet seen acknowledged.
     window_calls: int = bounded(65_536, least=1)
     window_bytes: int = bounded(64 << 20, least=1 << 20)

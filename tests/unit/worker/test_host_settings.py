@@ -91,3 +91,24 @@ def test_a_replica_that_was_reported_as_over_does_not_come_back(tmp_path):
     assert replicas.granted() == {0, 1, 4}
     replicas.report_ended(1)
     assert replicas.granted() == {0, 4}
+
+
+def test_where_to_go_is_the_platform_unless_functions_have_an_address_of_their_own():
+    pool = read(
+        GRIDLOOM_ADDRESS="https://hpc.example.org",
+        GRIDLOOM_FUNCTIONS_ADDRESS="http://functions.lab.svc:50051",
+        GRIDLOOM_TOKEN="glt1.x",
+        GRIDLOOM_TLS_CA_FILE="/etc/gridloom/ca.crt",
+    ).pool
+    platform, functions = pool.endpoint(), pool.endpoint(pool.functions_address)
+    assert (platform.address, platform.tls, platform.ca_file) == (
+        "hpc.example.org:443",
+        True,
+        "/etc/gridloom/ca.crt",
+    )
+    assert (functions.address, functions.tls, functions.token) == (
+        "functions.lab.svc:50051",
+        False,
+        "glt1.x",
+    )
+    assert read(GRIDLOOM_ADDRESS="http://front:80").pool.endpoint("").address == "front:80"

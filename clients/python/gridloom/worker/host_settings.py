@@ -90,6 +90,8 @@ def pool_settings(spec: pool_pb2.PoolSpec, environment: Mapping[str, str]) -> Po
         token=environment.get("GRIDLOOM_TOKEN", ""),
         socket_path=environment.get("GRIDLOOM_FUNCTIONS_SOCKET", ""),
         address=environment.get("GRIDLOOM_ADDRESS", ""),
+        functions_address=environment.get("GRIDLOOM_FUNCTIONS_ADDRESS", ""),
+        ca_file=environment.get("GRIDLOOM_TLS_CA_FILE", ""),
         folder=folder / ".gridloom-modules",
         concurrency=concurrency,
         slots=spec.slots or DEFAULT_SLOTS.get(concurrency, 1),

@@ -1,8 +1,9 @@
 """The command of a pool's job: `python -m gridloom.worker.pool_host`.
 
 What it is told stands in the environment: GRIDLOOM_POOL_ID, GRIDLOOM_POOL_SPEC (a `PoolSpec` in
-base64), GRIDLOOM_FUNCTIONS_SOCKET (a unix socket; without it GRIDLOOM_ADDRESS is called by gRPC),
-GRIDLOOM_TOKEN, and what every process of a gang finds. `gridloom.worker.host` has the promises.
+base64), GRIDLOOM_FUNCTIONS_SOCKET (a unix socket; without it GRIDLOOM_FUNCTIONS_ADDRESS is called
+by gRPC, and where that is not said, GRIDLOOM_ADDRESS), GRIDLOOM_TOKEN, and what every process of a
+gang finds. `gridloom.worker.host` has the promises.
 """
 
 from __future__ import annotations
@@ -43,12 +44,11 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 def _bridged(settings: HostSettings) -> tuple[HostSettings, Bridge]:
     """The settings with the socket of a bridge to the service's address."""
-    from gridloom.endpoint import Endpoint
     from gridloom.worker.bridge import Bridge
 
     path = settings.pool.folder / "bridge.sock"
     pool = settings.pool._replace(socket_path=str(path))
-    bridge = Bridge(path, Endpoint(pool.address, pool.token))
+    bridge = Bridge(path, pool.endpoint(pool.functions_address))
     return settings._replace(pool=pool), bridge
 
 

@@ -12,6 +12,7 @@ from gridloom.version import PROTOCOL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gridloom.endpoint import Endpoint
     from gridloom.worker.output import CaptureFile
     from gridloom.worker.progress import Alarm, Board
 
@@ -38,6 +39,14 @@ class PoolSettings(NamedTuple):
     memory_bytes: int = 0
     initializer: bytes = b""
     bundle: str = ""
+    functions_address: str = ""
+    ca_file: str = ""
+
+    def endpoint(self, address: str = "") -> Endpoint:
+        """The platform, or a service that has an address of its own."""
+        from gridloom.locate import endpoint_of
+
+        return endpoint_of(address or self.address, token=self.token, ca_file=self.ca_file)
 
 
 class Seat(NamedTuple):

@@ -37,12 +37,10 @@ class LazyObjects:
     def _connected(self) -> ObjectsClient:
         if self._client is None:
             from gridloom.channel import Connection
-            from gridloom.endpoint import Endpoint
             from gridloom.locate import FixedAddress
             from gridloom.objects import ObjectsClient
 
-            endpoint = Endpoint(self._pool.address, self._pool.token)
-            self._client = ObjectsClient(Connection(FixedAddress(endpoint)))
+            self._client = ObjectsClient(Connection(FixedAddress(self._pool.endpoint())))
         return self._client
 
 

@@ -18,7 +18,9 @@ from gridloom_services.common.errors import (
     GridloomServiceError,
     NotFoundError,
     UnavailableError,
+    VersionMismatchError,
 )
+from gridloom_services.functions.pools.images import WorkerImages
 from gridloom_services.functions.pools.jobs import PoolJob
 from gridloom_services.functions.pools.pool import MOST_FAILED_STARTS, Pool, PoolIndex
 from gridloom_services.functions.pools.sizing import Demand, most_workers, sizing
@@ -66,6 +68,7 @@ class Pools:
         objects: ObjectDoor,
         *,
         default_workers: int = 0,
+        images: WorkerImages | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jobs = jobs
@@ -74,6 +77,7 @@ class Pools:
         self._new_id = new_id
         self._objects = objects
         self._default_workers = default_workers
+        self._images = images or WorkerImages()
         self._clock = clock
         self._index = PoolIndex()
         self._demand = Demand()
@@ -86,18 +90,18 @@ class Pools:
     def load(self, rows: Iterable[tuple[PoolRow, PoolSpec]]) -> None:
         """Take over what the store knows, before `run`."""
         for row, spec in rows:
-            self._index.add(Pool(row, checked(spec)))
+            self._index.add(Pool(row, self._checked_again(spec)))
 
     def shared(self, spec: PoolSpec, owner: str) -> tuple[Pool, bool]:
         """The automatic pool of this specification, and whether it is new: then store its row.
 
-        An InvalidRequestError where there cannot be such a pool.
+        An InvalidRequestError or VersionMismatchError where there cannot be such a pool.
         """
         key = spec.key
         known = self._index.by_key.get(key)
         if known is not None and known.state.is_open:
             return known, False
-        return self._made(checked(spec), owner, key=key), True
+        return self._made(self._checked(spec), owner, key=key), True
 
     async def create(self, spec: PoolSpec, owner: str, request_id: str = "") -> Pool:
         """A pool of one's own, stored; the same request makes it once."""
@@ -110,7 +114,7 @@ class Pools:
                     given=request_id,
                 )
             return known
-        pool = self._made(checked(spec), owner, request_id=request_id)
+        pool = self._made(self._checked(spec), owner, request_id=request_id)
         if spec.objects:
             await self._hold(pool)
         await self._save(pool.row)
@@ -140,7 +144,7 @@ class Pools:
             raise ConflictError(
                 f"pool {pool_id} is {pool.state.name}", field="pool_id", given=pool_id
             )
-        pool.spec = checked(spec)
+        pool.spec = self._checked(spec)
         pool.row = replace(pool.row, body=spec.body)
         await self._save(pool.row)
         self.changed(pool_id)
@@ -157,6 +161,16 @@ class Pools:
         self._floor.fail_calls(pool.id, f"pool {pool.id} was closed", cancelled=True)
         self.changed(pool.id)
         return pool
+
+    def _checked(self, spec: PoolSpec) -> PoolSpec:
+        return self._images.chosen(checked(spec))
+
+    def _checked_again(self, spec: PoolSpec) -> PoolSpec:
+        """One that was accepted; its Python may have lost its image since: its next job says so."""
+        try:
+            return self._checked(spec)
+        except VersionMismatchError:
+            return checked(spec)
 
     def _made(self, spec: PoolSpec, owner: str, *, key: str = "", request_id: str = "") -> Pool:
         row = PoolRow(

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 from gridloom_services.common.errors import (
@@ -9,8 +10,10 @@ from gridloom_services.common.errors import (
     InvalidRequestError,
     NotFoundError,
     UnavailableError,
+    VersionMismatchError,
 )
 from gridloom_services.functions.holds import MemoryObjects
+from gridloom_services.functions.pools.images import WorkerImages
 from gridloom_services.functions.pools.jobs import JobNews, MemoryPoolJobs, PoolJob
 from gridloom_services.functions.pools.pools import Pools
 from gridloom_services.functions.pools.sizing import Demand, PoolLoad
@@ -43,7 +46,7 @@ class Floor:
 class World:
     """The pools of one service, with all that surrounds them."""
 
-    def __init__(self, rows=(), jobs=None):
+    def __init__(self, rows=(), jobs=None, images=None):
         self.now = 1000.0
         self.rows = dict(rows)
         self.jobs = jobs or MemoryPoolJobs()
@@ -56,6 +59,7 @@ class World:
             self.save,
             lambda: f"pool_{next(numbers)}",
             self.objects,
+            images=images,
             clock=lambda: self.now,
         )
         self.pools.load((row, SPEC) for row in self.rows.values())
@@ -274,3 +278,35 @@ async def test_what_cannot_be_is_refused_by_name(world):
         await world.pools.create(PoolSpec(b"", "default", workers=-1), "ada")
     with pytest.raises(NotFoundError, match="pool_9 does not exist"):
         world.pools.get("pool_9")
+
+
+# ---- images
+
+
+async def test_what_is_asked_of_the_scheduler_has_the_image_of_the_pools_python():
+    world = World(images=WorkerImages({"3.11": "worker:py3.11"}))
+    spec = replace(SPEC, python="/home/ada/python", python_version="3.11")
+    pool = await world.pools.create(spec, "ada")
+    await world.work(pool, PoolLoad(waiting=1))
+    (held,) = world.jobs.jobs.values()
+    assert (held.job.spec.image, held.job.spec.python) == ("worker:py3.11", "")
+    await world.end()
+
+
+async def test_a_pool_of_a_python_without_an_image_is_refused_and_not_kept():
+    world = World(images=WorkerImages({"3.11": "worker:py3.11"}))
+    with pytest.raises(VersionMismatchError, match=r"3\.13"):
+        await world.pools.create(replace(SPEC, python_version="3.13"), "ada")
+    with pytest.raises(VersionMismatchError, match=r"3\.13"):
+        world.pools.shared(replace(SPEC, python_version="3.13"), "ada")
+    assert world.pools.all() == []
+    await world.end()
+
+
+async def test_a_stored_pool_is_loaded_although_its_image_has_gone():
+    first = World()
+    pool = await first.pools.create(SPEC, "ada")
+    await first.end()
+    second = World(first.rows, images=WorkerImages({"3.12": "worker:py3.12"}))
+    assert second.pools.get(pool.id).spec.image == ""
+    await second.end()
