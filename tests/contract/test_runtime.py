@@ -20,6 +20,7 @@ from gridloom_services.scheduler.states import FailureClass
 
 from tests.support.runtimes import (
     NODE,
+    PATIENCE_S,
     LocalStage,
     MemoryStage,
     Stage,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 NAME = "job_a-a1"
 FOREVER = Behaviour(duration_s=None)
+DEAF = Behaviour(duration_s=None, stop_after_s=None, stdout=b"deaf")
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -77,6 +79,13 @@ async def nothing() -> AsyncIterator[bytes]:
 
 async def output(runtime: Runtime, stream: LogStream = LogStream.STDOUT, name: str = NAME) -> bytes:
     return (await runtime.logs(name, "main", 0, stream, wait_s=5)).data
+
+
+async def until_printed(runtime: Runtime, text: bytes) -> None:
+    """Wait for what a command prints once it is ready for the worst."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await output(runtime) != text:
+            pass
 
 
 async def test_a_replica_starts_runs_and_ends_with_its_own_exit_code(stage, runtime, watcher):
@@ -153,18 +162,18 @@ async def test_stopping_ends_a_replica_that_listens_at_once(stage, runtime, watc
 async def test_stopping_kills_a_replica_that_does_not_listen_after_the_grace(
     stage, runtime, watcher
 ):
-    deaf = Behaviour(duration_s=None, stop_after_s=None)
-    await start(runtime, gang(*stage.acts(deaf)))
+    await start(runtime, gang(*stage.acts(DEAF)))
     await watcher.running()
+    await until_printed(runtime, b"deaf")
     await runtime.stop(NAME, 0.2, "enough")
     end = await watcher.ended()
     assert (end.signal, end.failure_class) == (9, FailureClass.CANCELLED)
 
 
 async def test_a_later_stop_shortens_the_grace_and_keeps_the_first_reason(stage, runtime, watcher):
-    deaf = Behaviour(duration_s=None, stop_after_s=None)
-    await start(runtime, gang(*stage.acts(deaf)))
+    await start(runtime, gang(*stage.acts(DEAF)))
     await watcher.running()
+    await until_printed(runtime, b"deaf")
     await runtime.stop(NAME, 600, "first")
     await runtime.stop(NAME, 0, "second")
     end = await watcher.ended()
@@ -350,14 +359,16 @@ async def test_outputs_come_back_by_digest(stage, runtime, watcher):
 
 async def test_another_runtime_finds_what_runs_and_carries_on(stage):
     async with opened(stage) as (runtime, watcher):
-        acts = stage.acts(Behaviour(duration_s=0.4, exit_code=5, stdout=b"once "))
+        acts = stage.acts(Behaviour(duration_s=None, stdout=b"once "))
         await start(runtime, gang(*acts))
         before = await watcher.running()
+        await until_printed(runtime, b"once ")
     async with opened(stage) as (runtime, watcher):
         assert await runtime.names() == {NAME}
         await start(runtime, gang(*acts))
         assert await watcher.running() == before
-        assert (await watcher.ended()).exit_code == 5
+        await runtime.stop(NAME, 30, "seen enough")
+        assert (await watcher.ended()).exit_code == 143
         assert await output(runtime) == b"once "
 
 
@@ -365,7 +376,7 @@ async def test_another_runtime_learns_what_ended_while_nobody_listened(stage):
     async with opened(stage) as (runtime, watcher):
         await start(runtime, gang(*stage.acts(Behaviour(duration_s=0.1, exit_code=6))))
         await watcher.running()
-    await asyncio.sleep(0.3)
+    await stage.until_over(NAME)
     async with opened(stage) as (runtime, watcher):
         assert (await watcher.ended()).exit_code == 6
         assert watcher.seen[0].phase is Phase.ENDED

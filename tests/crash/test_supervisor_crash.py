@@ -24,7 +24,7 @@ from gridloom_services.scheduler.states import FailureClass
 from tests.support.eventually import eventually, eventually_now
 from tests.support.local_platform import Ledger
 from tests.support.runtimes import LocalStage, clear, everywhere, gang, opened
-from tests.support.supervised import is_gone
+from tests.support.supervised import UNTIL_GO, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,12 +92,13 @@ async def test_nothing_outlives_a_supervisor_that_is_killed(stage):
 
 async def test_a_killed_keeper_costs_nothing(stage):
     async with opened(stage) as (runtime, watcher):
-        first = gang("sh", "-c", "sleep 0.3; exit 4", name="job_a-a1")
+        first = gang("sh", "-c", f"{UNTIL_GO}; exit 4", name="job_a-a1")
         await runtime.start(first, everywhere(first))
         await watcher.running("job_a-a1")
         os.kill(parent_of(supervisor_of(stage)), signal.SIGKILL)
         second = gang("sh", "-c", "exit 5", name="job_b-a1")
         await runtime.start(second, everywhere(second))
+        (stage.root / "job_a-a1" / "main.0" / "work" / "go").touch()
         assert (await watcher.ended("job_a-a1")).exit_code == 4
         assert (await watcher.ended("job_b-a1")).exit_code == 5
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from gridloom.worker.supervision import handover
 from gridloom_services.scheduler.runtime.base import (
     Assignment,
     Gang,
@@ -25,6 +26,8 @@ from gridloom_services.scheduler.runtime.base import (
 from gridloom_services.scheduler.runtime.local import LocalRuntime, LocalSettings
 from gridloom_services.scheduler.runtime.memory import MemoryRuntime
 from gridloom_services.scheduler.runtime.memory_cluster import Behaviour, MemoryCluster
+
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -158,6 +161,9 @@ class Stage(Protocol):
     def make(self) -> Runtime:
         """A runtime that is not open yet; one after another, as after restarts."""
 
+    async def until_over(self, name: str) -> None:
+        """Wait for the end of a gang while no runtime is there to tell of it."""
+
 
 class LocalStage:
     def __init__(self, root: Path, settings: LocalSettings | None = None) -> None:
@@ -172,6 +178,9 @@ class LocalStage:
 
     def make(self) -> Runtime:
         return LocalRuntime(self.root, self.objects, os.environ, self.settings)
+
+    async def until_over(self, name: str) -> None:
+        await eventually((self.root / name / "main.0" / handover.END).exists)
 
 
 class MemoryStage:
@@ -197,6 +206,10 @@ class MemoryStage:
 
     def make(self) -> Runtime:
         return MemoryRuntime(self.cluster)
+
+    async def until_over(self, name: str) -> None:
+        replicas = self.cluster.gangs[name].replicas.values()
+        await eventually(lambda: all(each.status.phase is Phase.ENDED for each in replicas))
 
 
 def shell_script(behaviour: Behaviour, files: Mapping[str, bytes]) -> str:

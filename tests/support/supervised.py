@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 20.0
+# In a script: waits until the test calls `go`.
+UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
 
 
 def is_gone(pid: int) -> bool:
@@ -100,6 +102,10 @@ class Supervised:
         stop = Stop(reason, time.time() + grace_s)
         write_record(folder / handover.STOP, stop._asdict(), durable=False)
         self.poke()
+
+    def go(self) -> None:
+        """Let a script go on that waits for it."""
+        (self.work / "go").touch()
 
     def poke(self) -> None:
         """Tell the supervisor that something has changed."""

@@ -15,7 +15,7 @@ from gridloom.worker.supervision.records import read_record
 from gridloom.worker.supervisor import main
 
 from tests.support.eventually import eventually_now
-from tests.support.supervised import Supervised, is_gone
+from tests.support.supervised import UNTIL_GO, Supervised, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,11 +131,12 @@ def test_a_working_folder_that_is_not_there_is_named(supervised):
 
 
 def test_a_second_supervisor_does_nothing_while_the_first_lives(supervised):
-    supervised.tell(*shell("echo once; sleep 0.3"))
+    supervised.tell(*shell(f"echo once; {UNTIL_GO}"))
     first = supervised.begin()
     supervised.running()
     assert supervised.begin().wait() == 0
     assert supervised.end() is None
+    supervised.go()
     assert first.wait() == 0
     assert supervised.stream() == "once\n"
 
@@ -161,19 +162,22 @@ def test_records_are_for_their_owner_alone(supervised):
 
 
 def test_nobody_who_forked_away_outlives_the_command(supervised):
-    script = "setsid sleep 1000 & (setsid sleep 1001 &); env -i setsid sleep 1002 & sleep 0.3"
-    supervised.tell(*shell(script))
+    script = "setsid sleep 1000 & (setsid sleep 1001 &); env -i setsid sleep 1002 &"
+    supervised.tell(*shell(f"{script} {UNTIL_GO}"))
     supervised.begin()
     supervised.running()
-    eventually_now(lambda: len(_sleeps(supervised)) == 4)
+    eventually_now(lambda: len(_sleeps(supervised)) == 3)
     pids = _sleeps(supervised)
+    supervised.go()
     assert supervised.wait().exit_code == 0
     assert all(map(is_gone, pids))
 
 
 def _sleeps(supervised: Supervised) -> set[int]:
     pids = processes.descendants(supervised.process.pid)
-    return {pid for pid in pids if processes.read_proc(f"{pid}/comm") == b"sleep\n"}
+    return {
+        pid for pid in pids if processes.read_proc(f"{pid}/cmdline").startswith(b"sleep\x00100")
+    }
 
 
 def test_a_fork_bomb_ends_with_its_command(supervised):
@@ -240,18 +244,18 @@ def test_who_left_the_group_is_told_to_stop_when_the_command_has_ended(supervise
 
 
 def test_the_grace_ends_with_a_kill_of_everything(supervised):
-    supervised.tell(*shell("trap '' TERM; sleep 1000 & sleep 1000"))
+    supervised.tell(*shell("trap '' TERM; echo ready; sleep 1000 & sleep 1000"))
     supervised.begin()
-    supervised.running()
+    eventually_now(lambda: supervised.running() and supervised.stream())
     supervised.stop(0.1)
     assert supervised.wait().signal == signal.SIGKILL
 
 
 def test_the_time_limit_is_the_cause_whatever_the_command_makes_of_it(supervised):
     script = "trap 'exit 0' TERM; sleep 1000 & wait"
-    end = supervised.run(*shell(script), time_limit_s=0.2)
+    end = supervised.run(*shell(script), time_limit_s=0.6)
     assert (end.exit_code, end.failure_class) == (0, handover.TIME_LIMIT)
-    assert end.reason == "the time limit of 0.2 s"
+    assert end.reason == "the time limit of 0.6 s"
 
 
 def test_the_machine_going_down_is_no_fault_of_the_command(supervised):
@@ -349,12 +353,13 @@ def test_a_shared_process_reports_its_replicas_singly(supervised):
 
 
 def test_a_replica_that_is_not_wanted_any_more_ends_as_cancelled(supervised):
-    script = 'sleep 0.3; echo "ended 1 0" > $GRIDLOOM_REPORT_FILE; sleep 0.1'
+    script = f'{UNTIL_GO}; echo "ended 1 0" > $GRIDLOOM_REPORT_FILE'
     supervised.tell(*shell(script), colocate=True, replicas=[0, 1])
     supervised.begin()
     supervised.running()
     supervised.want(0)
     supervised.poke()
+    supervised.go()
     assert supervised.wait().ended["1"].failure_class == handover.CANCELLED
 
 
@@ -367,7 +372,7 @@ def test_what_is_no_report_is_left_out(supervised):
 
 def test_only_a_process_that_asked_is_told_of_a_change_by_a_signal(folders):
     asks = 'echo notify > $GRIDLOOM_REPORT_FILE; trap "cat $GRIDLOOM_REPLICAS_FILE; exit" HUP'
-    script = "sleep 0.3; echo ready; while :; do sleep 0.01; done"
+    script = "echo ready; while :; do sleep 0.01; done"
     for prelude, expected in ((asks, "ready\n0 1 2\n"), (":", "ready\n")):
         supervised = next(folders)
         supervised.tell(*shell(f"{prelude}; {script}"), colocate=True)
@@ -382,10 +387,11 @@ def test_only_a_process_that_asked_is_told_of_a_change_by_a_signal(folders):
 
 
 def test_memory_is_for_each_replica_that_is_there(supervised):
-    script = f"import time\ntime.sleep(0.3)\nx = bytearray({100 * MIB})\ntime.sleep(0.2)"
-    supervised.tell(*python(script), colocate=True, memory_bytes=64 * MIB)
+    script = f"{UNTIL_GO}; {sys.executable} -S -c 'x = bytearray({100 * MIB})'; sleep 0.2"
+    supervised.tell(*shell(script), colocate=True, memory_bytes=64 * MIB)
     supervised.begin()
     supervised.running()
     supervised.want(0, 1)
     supervised.poke()
+    supervised.go()
     assert supervised.wait().failure_class == handover.NO_FAILURE

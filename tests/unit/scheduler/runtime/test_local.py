@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import signal
@@ -37,7 +36,7 @@ from tests.support.runtimes import (
     opened,
     some,
 )
-from tests.support.supervised import is_gone
+from tests.support.supervised import UNTIL_GO, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -249,14 +248,15 @@ async def test_a_log_that_is_too_large_is_read_with_a_note_in_its_middle(runtime
     assert data.endswith(b"39999\n")
 
 
-async def test_who_follows_a_log_reads_it_as_it_is_written(runtime, watcher):
-    made = shell("echo one; sleep 0.3; echo two; sleep 0.3")
+async def test_who_follows_a_log_reads_it_as_it_is_written(stage, runtime, watcher):
+    made = shell(f"echo one; {UNTIL_GO}; echo two")
     await runtime.start(made, everywhere(made))
     await watcher.running()
     chunks, offset, complete = [], 0, False
     while not complete:
         chunk = await runtime.logs(NAME, "main", 0, LogStream.STDOUT, offset, wait_s=10)
         chunks.append(chunk.data)
+        (stage.root / NAME / "main.0" / handover.WORK / "go").touch()
         offset, complete = chunk.next_offset, chunk.complete
     assert b"".join(chunks) == b"one\ntwo\n"
     assert len([data for data in chunks if data]) == 2
@@ -277,7 +277,7 @@ ended=
 while :; do
   for i in 0 1 2 3 4 5; do
     case " $(cat $GRIDLOOM_REPLICAS_FILE) " in
-      *" $i "*) case " $seen " in *" $i "*) ;; *) seen="$seen $i";; esac ;;
+      *" $i "*) case " $seen " in *" $i "*) ;; *) seen="$seen $i"; echo "$i";; esac ;;
       *) case " $seen " in *" $i "*) case " $ended " in *" $i "*) ;; *)
            ended="$ended $i"; echo "ended $i 0" > $GRIDLOOM_REPORT_FILE;; esac ;; esac ;;
     esac
@@ -287,14 +287,15 @@ done
 """
 
 
-async def test_a_shared_process_grows_and_shrinks_with_its_role(runtime, watcher):
+async def test_a_shared_process_grows_and_shrinks_with_its_role(stage, runtime, watcher):
     made = shell(HOST, replicas=1, colocate=True)
     await runtime.start(made, everywhere(made))
     await watcher.running()
     await runtime.resize(NAME, "main", some(0, 1, 2))
     for index in (1, 2):
         assert (await watcher.running(index=index)).log_index == 0
-    await asyncio.sleep(0.1)
+    log = stage.root / NAME / "main.0" / handover.STDOUT
+    await eventually(lambda: set(log.read_text().split()) == {"0", "1", "2"})
     await runtime.resize(NAME, "main", some(0, 2))
     end = await watcher.ended(index=1)
     assert (end.failure_class, end.exit_code) == (FailureClass.CANCELLED, 0)
@@ -308,7 +309,8 @@ async def test_a_resize_that_the_process_was_not_told_of_is_kept(stage):
         made = shell(HOST, replicas=2, colocate=True)
         await runtime.start(made, everywhere(made))
         await watcher.running()
-        await asyncio.sleep(0.1)
+        log = stage.root / NAME / "main.0" / handover.STDOUT
+        await eventually(lambda: set(log.read_text().split()) == {"0", "1"})
     folder = Root(stage.root).gang(NAME)
     units = first_units(made, everywhere(made))
     folder.write_units({"main.0": units["main.0"].want([0])})

@@ -12,7 +12,7 @@ import pytest
 from gridloom.worker.supervision import handover, processes
 
 from tests.support.eventually import eventually_now
-from tests.support.supervised import Supervised, is_gone
+from tests.support.supervised import UNTIL_GO, Supervised, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,23 +97,24 @@ def test_what_a_killed_supervisor_leaves_is_ended_at_once(door, supervised):
 def test_other_supervisors_are_left_alone_when_one_is_killed(door, tmp_path):
     first, second = Supervised(tmp_path, 1), Supervised(tmp_path, 2)
     for each in (first, second):
-        each.tell("sh", "-c", "sleep 0.3; exit 4")
+        each.tell("sh", "-c", f"{UNTIL_GO}; exit 4")
         door.launch(each)
         each.running()
     os.kill(door.supervisors[0], signal.SIGKILL)
+    second.go()
     eventually_now(second.end)
     assert second.end().exit_code == 4
 
 
 def test_a_keeper_stays_until_its_last_supervisor_has_ended(door, supervised):
-    supervised.tell("sh", "-c", "while [ ! -e go ]; do sleep 0.01; done")
+    supervised.tell("sh", "-c", UNTIL_GO)
     door.launch(supervised)
     supervised.running()
     keeper = door.keeper()
     door.socket.close()
     os.kill(keeper, signal.SIGTERM)
     assert not is_gone(keeper)
-    (supervised.work / "go").touch()
+    supervised.go()
     eventually_now(lambda: is_gone(keeper))
     assert supervised.end().exit_code == 0
 
