@@ -9,6 +9,7 @@ import gridloom
 import psutil
 import pytest
 
+from tests.support.apart import Apart
 from tests.support.eventually import eventually_now
 from tests.support.gateway import Gateway
 from tests.support.service import EmbeddedProcess, ServiceProcess
@@ -17,34 +18,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.postgresql import PostgresServer
+
 # For pools that wait for their workers on a loaded machine.
 PATIENCE_S = 60
 
 
 @contextlib.contextmanager
-def embedded(home: Path) -> Iterator[str]:
+def embedded(home: Path, _: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     with EmbeddedProcess(home, "--cpus", "4") as platform:
-        yield platform.record()["address"]
+        yield platform.record()["address"], platform.token
 
 
 @contextlib.contextmanager
-def separate(home: Path, **more: object) -> Iterator[str]:
+def separate(home: Path, _: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """On files, one home for all."""
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(Gateway())
-        settings = {"public_address": gateway.address, "scheduler_cpus": 4} | more
+        settings = {"public_address": gateway.address, "scheduler_cpus": 4}
         for name in ("objects", "scheduler", "functions"):
             service = stack.enter_context(ServiceProcess(name, home, **settings))
             gateway.route(name, service.address)
             settings[f"{name}_address"] = service.address
-        yield gateway.address
+        yield gateway.address, service.token
 
 
-@pytest.fixture(scope="module", params=[embedded, separate], ids=["embedded", "separate"])
+@contextlib.contextmanager
+def apart(home: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """On PostgreSQL and a shared folder, a home each, as in a cluster."""
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.new_database()
+    with Apart(home, url) as services:
+        yield services.address, services.token
+    server.drop(url)
+
+
+@pytest.fixture(scope="module", params=[embedded, separate, apart], ids=lambda way: way.__name__)
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     home = tmp_path_factory.mktemp("home")
     with (
-        request.param(home) as address,
-        gridloom.connect(address, api_key=(home / "token").read_text()) as client,
+        request.param(home, request) as (address, token),
+        gridloom.connect(address, api_key=token) as client,
     ):
         yield client
         # Jobs outlive their platform, unless somebody ends them.

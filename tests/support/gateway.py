@@ -21,8 +21,8 @@ _OPTIONS = (
 class Gateway(grpc.GenericRpcHandler):
     """Passes each call on by the area in its name: "/gridloom.api.AREA.v1.Service/Method"."""
 
-    def __init__(self) -> None:
-        self.address = ""
+    def __init__(self, port: int = 0) -> None:
+        self.address = f"127.0.0.1:{port}"
         self._targets: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._loop = asyncio.new_event_loop()
@@ -66,7 +66,7 @@ class Gateway(grpc.GenericRpcHandler):
 
     async def _start(self) -> None:
         self._server = grpc.aio.server(handlers=[self], options=_OPTIONS)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(self.address)}"
         await self._server.start()
 
     async def _stop(self) -> None:
