@@ -81,7 +81,7 @@ class PostgresBackend:
             ) from error
         except DBAPIError as error:
             raise NotReachableError(
-                f"the store {self.name} cannot be reached: {error.orig}"
+                f"the store {self.name} cannot be reached: {' '.join(str(error.orig).split())}"
             ) from error
         except StoreInUseError:
             self.close()
