@@ -7,6 +7,8 @@ import sys
 
 import gridloom
 import pytest
+from gridloom.calls.states import CallState
+from gridloom.errors import IncompleteError
 from gridloom.home import EmbeddedPlatform
 from gridloom.jobs.states import JobState
 
@@ -96,41 +98,85 @@ def _square(number):
     return number * number
 
 
+# Prints the map's id when so many of its items are with the platform, and is killed then.
 CLIENT = """
 import sys, time, gridloom
 
-def slow_square(number):
+def square(number):
     import time
-    time.sleep(0.01)
+    time.sleep(0.002)
     return number * number
 
 client = gridloom.connect(home=sys.argv[1])
-results = client.map(slow_square, range(300), progress=False)
-next(iter(results))
-group = client.get(results.id)
-while not group.info.sealed:
-    time.sleep(0.02)
-print(group.id, flush=True)
-sys.stdin.read()
+identifier = f"group_{client.calls.session.name}_1"
+
+def is_there(info):
+    return info.sealed if stop is None else info.accepted == stop
+
+def tell():
+    while not is_there(client.get(identifier).info):
+        time.sleep(0.01)
+    print(identifier, flush=True)
+    sys.stdin.read()
+
+def items():
+    for number in range(300):
+        if number == stop:
+            tell()
+        yield number
+
+stop = int(sys.argv[2]) if len(sys.argv) > 2 else None
+for _ in client.map(square, items(), chunk_size=10, progress=False):
+    pass
+tell()
 """
 
 
-def test_a_map_that_was_sent_whole_is_read_by_another_process_after_its_client_was_killed(home):
-    platform = EmbeddedPlatform(home)
-    platform.start()
+@pytest.fixture
+def impatient(home, monkeypatch):
+    """A platform that waits only a moment for clients that are away."""
+    monkeypatch.setenv("GRIDLOOM_FUNCTIONS_CLIENT_PATIENCE_S", "0.3")
+    EmbeddedPlatform(home).start()
+
+
+def killed_client(home, *arguments):
+    """The id of the map that a client has begun and, killed, will not end."""
     with subprocess.Popen(
-        [sys.executable, "-c", CLIENT, str(home)],
+        [sys.executable, "-c", CLIENT, str(home), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as client_process:
         group_id = client_process.stdout.readline().strip()
         client_process.kill()
+    assert group_id
+    return group_id
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_map_that_was_sent_whole_is_read_by_another_process_after_its_client_was_killed(home):
+    group_id = killed_client(home)
     with gridloom.connect(home=home) as client:
         group = client.get(group_id)
-        results = list(group.results(timeout=60))
-        expected = [number * number for number in range(300)]
-        assert results == expected
+        assert list(group.results(timeout=60)) == [number * number for number in range(300)]
+        assert group.state is CallState.SUCCEEDED
+    check_stores(home)
+    stop(home)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_of_a_map_whose_client_was_killed_in_the_middle_readers_get_what_was_sent_and_are_told(
+    home,
+):
+    group_id = killed_client(home, "40")
+    with gridloom.connect(home=home) as client:
+        group, found = client.get(group_id), []
+        with pytest.raises(IncompleteError, match="40 items were accepted") as caught:
+            found.extend(group.results(timeout=60))
+        assert found == [number * number for number in range(40)]
+        assert (caught.value.accepted, caught.value.done) == (40, 40)
+        assert group.wait(60) is CallState.FAILED
+        assert "went away" in group.info.reason
     check_stores(home)
     stop(home)
 

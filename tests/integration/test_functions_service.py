@@ -11,6 +11,7 @@ import pytest
 from gridloom.api.functions.v1 import call_pb2, pool_pb2, session_pb2, worker_pb2
 from gridloom.api.functions.v1 import functions_pb2 as pb
 from gridloom_services.common.errors import ConflictError
+from gridloom_services.functions.call import session_name
 from gridloom_services.functions.pools.jobs import JobNews
 from gridloom_services.functions.store.sql import SqlCallStore
 
@@ -722,6 +723,113 @@ async def test_confirmed_results_of_a_group_stay(service, connect, hire):
     assert sum(len(run.statuses) for page in pages for run in page.runs) == 10
     gone = pb.ReadResultsRequest(call_id=f"call_{session.name}_99")
     assert [page async for page in client.stub.ReadResults(gone, metadata=client.metadata)] == []
+
+
+# A group whose client went away before it said that this was all.
+
+
+@pytest.fixture
+async def quick_service(stack, tmp_path):
+    """It waits only a moment for clients that are away."""
+    return await stack.enter_async_context(Service(tmp_path, client_patience_s=0.1))
+
+
+async def feed(client, *arguments, first=1):
+    """Send calls of an open group."""
+    await client.send(groups=[session_pb2.GroupDefinition(number=1, name="study", kind="map")])
+    await client.define(group=1)
+    await client.submit(first, list(arguments))
+    await client.until(lambda: client.acknowledged == first + len(arguments) - 1)
+    return f"group_{session_name(client.key)}_1"
+
+
+async def followed(reader, group_id):
+    """How many results a reader gets, and how the stream ends."""
+    request = pb.ReadResultsRequest(group_id=group_id, follow=True)
+    count = 0
+    try:
+        async for page in reader.stub.ReadResults(request, metadata=reader.metadata):
+            count += sum(len(run.statuses) for run in page.runs)
+    except grpc.aio.AioRpcError as error:
+        return count, error
+    return count, None
+
+
+async def seen(reader, group_id):
+    request = pb.GetGroupRequest(group_id=group_id)
+    return (await reader.stub.GetGroup(request, metadata=reader.metadata)).group
+
+
+async def test_readers_of_a_group_that_was_left_get_what_there_is_and_the_reason(
+    quick_service, connect, hire
+):
+    client, reader = await connect(quick_service), await connect(quick_service, b"r")
+    group_id = await feed(client, b"a", b"fail", b"c")
+    reading = asyncio.create_task(followed(reader, group_id))
+    await hire(quick_service)
+    await client.all_results(3)
+    assert not (await seen(reader, group_id)).abandoned
+    await client.drop()
+    count, error = await reading
+    assert count == 3
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert error.details() == (
+        f"the client that fed {group_id} went away before it had sent everything: 3 items were"
+        " accepted, 3 of them are done; it goes on should that client come back, else submit the"
+        " rest again"
+    )
+    group = await seen(reader, group_id)
+    assert (group.abandoned, group.sealed, group.reason) == (True, False, error.details())
+    listed = await reader.stub.ListGroups(pb.ListGroupsRequest(), metadata=reader.metadata)
+    assert [one.abandoned for one in listed.groups] == [True]
+
+
+async def test_what_was_accepted_of_a_group_that_was_left_is_waited_for(
+    quick_service, connect, hire
+):
+    client, reader = await connect(quick_service), await connect(quick_service, b"r")
+    group_id = await feed(client, b"a", b"b")
+    await client.drop()
+    reading = asyncio.create_task(followed(reader, group_id))
+    await wait_until_abandoned(reader, group_id)
+    assert not reading.done()
+    await hire(quick_service)
+    count, error = await reading
+    assert (count, error.code()) == (2, grpc.StatusCode.FAILED_PRECONDITION)
+
+
+async def wait_until_abandoned(reader, group_id):
+    async with asyncio.timeout(10):
+        while not (await seen(reader, group_id)).abandoned:  # noqa: ASYNC110  # it is elsewhere
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_comes_back_goes_on_with_its_group(quick_service, connect, hire):
+    client, reader = await connect(quick_service), await connect(quick_service, b"r")
+    group_id = await feed(client, b"a")
+    await hire(quick_service)
+    await client.drop()
+    count, error = await followed(reader, group_id)
+    assert (count, error is None) == (1, False)
+    back = await connect(quick_service)
+    assert not (await seen(reader, group_id)).abandoned
+    reading = asyncio.create_task(followed(reader, group_id))
+    await feed(back, b"b", first=2)
+    await back.send(seals=[session_pb2.GroupSeal(number=1)])
+    assert await reading == (2, None)
+    group = await seen(reader, group_id)
+    assert (group.accepted, group.sealed, group.abandoned, group.reason) == (2, True, False, "")
+
+
+async def test_a_client_is_waited_for_anew_after_the_service_s_restart(tmp_path, connect):
+    async with Service(tmp_path, client_patience_s=0.0) as service:
+        client = await connect(service)
+        group_id = await feed(client, b"a")
+        await client.drop()
+        reader = await connect(service, b"r")
+        await wait_until_abandoned(reader, group_id)
+    async with Service(tmp_path, client_patience_s=3600) as service:
+        assert not (await seen(await connect(service, b"s"), group_id)).abandoned
 
 
 async def test_groups_are_listed_page_by_page(service, connect):

@@ -95,6 +95,11 @@ class AsyncClient:
         """The handle of a job, array element, call, group or pool, whoever submitted it."""
         if ids.kind_of(identifier) == "job":
             return await self.job(identifier)
+        if ids.kind_of(identifier) == "group":
+            from gridloom.calls.async_group import open_group
+
+            await asyncio.to_thread(self.calls.let_arrive, identifier)
+            return await open_group(self.connection, identifier)
         return await asyncio.to_thread(self.sync.get, identifier)
 
     # ---- submission

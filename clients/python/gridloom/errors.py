@@ -99,6 +99,24 @@ class ConflictError(GridloomError):
     """It exists already, or its present state does not allow this."""
 
 
+class IncompleteError(GridloomError):
+    """Not all of a map or group was sent before the program that fed it went away.
+
+    It is raised after the results of everything that had arrived. Should that program come back,
+    the map goes on, and reading it again gives the rest.
+    """
+
+    @property
+    def accepted(self) -> int:
+        """Items that had arrived..."""
+        return self._whole("accepted") or 0
+
+    @property
+    def done(self) -> int:
+        """... and of these, the ones that have ended."""
+        return self._whole("done") or 0
+
+
 class VersionMismatchError(GridloomError):
     """Client and platform, or client and worker, do not speak the same version."""
 
@@ -260,6 +278,7 @@ _BY_REASON: dict[str, type[GridloomError]] = {
     "NOT_FOUND": NotFoundError,
     "ALREADY_EXISTS": ConflictError,
     "CONFLICT": ConflictError,
+    "INCOMPLETE": IncompleteError,
     "VERSION_MISMATCH": VersionMismatchError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "UNAUTHENTICATED": UnauthenticatedError,

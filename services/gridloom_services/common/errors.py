@@ -53,6 +53,10 @@ class ConflictError(GridloomServiceError):
     """Its present state does not allow this: a job that has ended, a stale attempt."""
 
 
+class IncompleteError(ConflictError):
+    """Who was to send the rest went away; details `accepted` and `done` count what there is."""
+
+
 class VersionMismatchError(GridloomServiceError):
     """The two sides do not speak the same version."""
 

@@ -12,6 +12,7 @@ from gridloom.version import VERSION
 from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.errors import UnavailableError
+from gridloom_services.functions.attendance import Attendance
 from gridloom_services.functions.desk import Desk
 from gridloom_services.functions.holds import Holds, RemoteObjects
 from gridloom_services.functions.limits import CallLimits
@@ -112,9 +113,9 @@ class FunctionsApp:
         self._sharing = Sharing(self._hub)
         self._reception = Reception(self._hub, context.gang_tokens.verify, self._welcome)
         self.socket = SocketServer(self._reception, context.folder("functions"))
-        self._servicer = FunctionsServicer(
-            self.desk, Readings(self.desk), self.pools, self._reception
-        )
+        self._attendance = Attendance(settings.client_patience_s, self.desk.clock)
+        readings = Readings(self.desk, self._attendance)
+        self._servicer = FunctionsServicer(self.desk, readings, self.pools, self._reception)
         self._background = Background()
         self._is_open = False
 
@@ -129,6 +130,7 @@ class FunctionsApp:
         found = await self._store.recover()
         self.pools.load((row, spec_of_body(row.body)) for row in found.pools)
         restore(self.desk, found)
+        self._attendance.begin()
         self._holds.add(found.holds, found.released)
         watchers = (self.desk, self.desk.sessions, self._holds)
         self.desk.cycle.start(self._hub, self._pumped, *watchers)

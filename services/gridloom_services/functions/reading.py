@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -24,10 +25,11 @@ from gridloom_services.functions.store.rows import OutputQuery, ResultQuery
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from gridloom_services.functions.attendance import Attendance
     from gridloom_services.functions.desk import Desk
     from gridloom_services.functions.groups import Group
     from gridloom_services.functions.session import Session
-    from gridloom_services.functions.store.rows import BlockRow, OutputRow, ResultRow
+    from gridloom_services.functions.store.rows import BlockRow, GroupRow, OutputRow, ResultRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,9 @@ class CallView:
 class Readings:
     """Answers questions; whatever was accepted before a question is on disk when it is answered."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, attendance: Attendance) -> None:
         self._desk = desk
+        self.attendance = attendance
 
     # ---- finding
 
@@ -183,12 +186,15 @@ class Readings:
     async def results(
         self, target: Target, cursor: int, *, follow: bool
     ) -> AsyncIterator[list[ResultRow]]:
-        """Pages of results after a number; with `follow` until there will be no more."""
+        """Pages of results after a number; with `follow` until there will be no more.
+
+        IncompleteError after the last result of a group whose client has left it unfinished.
+        """
         session = target.session
         with _Watch(session) as watch:
             while True:
                 watch.clear()
-                is_over = await self._is_over(target)
+                standing = await self._standing(target)
                 query = ResultQuery(
                     session.number,
                     cursor,
@@ -199,9 +205,9 @@ class Readings:
                     cursor = rows[-1].number
                     query = _after(query, cursor)
                     yield rows
-                if is_over or not follow:
+                if standing.is_over or not follow:
                     return
-                await watch.changed()
+                await self._changed(watch, session, standing)
 
     async def outputs(
         self, target: Target, *, follow: bool
@@ -211,21 +217,44 @@ class Readings:
         with _Watch(session) as watch:
             while True:
                 watch.clear()
-                is_over = await self._is_over(target)
+                standing = await self._standing(target)
                 while rows := await self._desk.store.outputs(_output_query(target, after)):
                     after = rows[-1][0]
                     yield rows
-                if is_over or not follow:
+                if standing.is_over or not follow:
                     return
-                await watch.changed()
+                await self._changed(watch, session, standing)
 
-    async def _is_over(self, target: Target) -> bool:
+    async def _standing(self, target: Target) -> _Standing:
         """Whether everything of a target is on disk."""
         if target.call:
             stored = stored_id(target.session.number, target.call)
-            return await self._desk.store.block(stored) is None
+            return _Standing(is_over=await self._desk.store.block(stored) is None)
         row = await self._desk.store.group(stored_id(target.session.number, target.group))
-        return row is None or row.ended_at is not None
+        if row is None or row.ended_at is not None:
+            return _Standing(is_over=True)
+        return _Standing(is_over=False, open_group=None if row.sealed else row)
+
+    async def _changed(self, watch: _Watch, session: Session, standing: _Standing) -> None:
+        """Return when there may be more; IncompleteError where that is not to be expected."""
+        row = standing.open_group
+        if row is None:
+            await watch.changed(None)
+            return
+        current = session.groups.get(split_stored_id(row.id)[1])
+        if current is None or current.accepted == row.accepted:
+            self.attendance.check(session, row)
+        # A client that is away is waited for, as long as its time is not over.
+        await watch.changed(self.attendance.awaited_s(session) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How far a target was, on disk, before its results were read."""
+
+    is_over: bool
+    open_group: GroupRow | None = None
+    """More may be sent of it."""
 
 
 class _Watch:
@@ -247,8 +276,10 @@ class _Watch:
     def clear(self) -> None:
         self._event.clear()
 
-    async def changed(self) -> None:
-        await self._event.wait()
+    async def changed(self, within_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._event.wait()
 
 
 def _after(query: ResultQuery, cursor: int) -> ResultQuery:

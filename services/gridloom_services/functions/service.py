@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gridloom_services.functions.pools.pool import Pool
     from gridloom_services.functions.pools.pools import Pools
     from gridloom_services.functions.reading import CallView, Readings
+    from gridloom_services.functions.session import Session
     from gridloom_services.functions.store.rows import GroupRow, ResultRow
     from gridloom_services.functions.workers.link import Reception
 
@@ -77,7 +78,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         del context
         target = await self._readings.target("", request.group_id)
         group = await self._readings.group(target)
-        return pb.GetGroupResponse(group=_group(target.session.name, group.row()))
+        return pb.GetGroupResponse(group=self._group(target.session, group.row()))
 
     async def ListGroups(  # noqa: N802
         self, request: pb.ListGroupsRequest, context: Context
@@ -90,8 +91,9 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         rows = await self._desk.store.groups(project, _place(request.page_token), size)
         answer = pb.ListGroupsResponse()
         for row in rows:
-            name = await self._desk.sessions.name_of(split_stored_id(row.id)[0])
-            answer.groups.append(_group(name, row))
+            session = await self._desk.sessions.numbered(split_stored_id(row.id)[0])
+            if session is not None:
+                answer.groups.append(self._group(session, row))
         if len(rows) == size:
             answer.next_page_token = f"{rows[-1].created_at!r}:{rows[-1].id}"
         return answer
@@ -244,6 +246,13 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
             self._desk.cycle.poke()
             await done
         return pb.ClosePoolResponse(pool=self._pool(pool))
+
+    def _group(self, session: Session, row: GroupRow) -> pb.Group:
+        attendance = self._readings.attendance
+        message = _group(session.name, row)
+        message.abandoned = attendance.is_abandoned(session, row)
+        message.reason = attendance.reason(session, row)
+        return message
 
     def _own(self, pool_id: str) -> Pool:
         pool = self._pools.get(pool_id)

@@ -113,11 +113,13 @@ class Sessions:
                     self._add(session)
         return session
 
-    async def name_of(self, number: int) -> str:
-        """Name of a session by number; empty: there is none."""
+    async def numbered(self, number: int) -> Session | None:
+        """A session by number, to look at: one from the store does not stay in memory."""
         session = self._ledger.sessions.get(number)
-        row = session.row() if session is not None else await self._store.session(number=number)
-        return row.name if row is not None else ""
+        if session is None:
+            row = await self._store.session(number=number)
+            session = None if row is None else Session(row)
+        return session
 
     async def number_of(self, name: str, project: str) -> int | None:
         """Number of a session of a project; None: there is none of that name."""

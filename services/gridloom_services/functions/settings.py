@@ -28,6 +28,9 @@ class FunctionsSettings:
     # Arguments and results over this go through `objects`.
     inline_limit_bytes: int = bounded(256 << 10, least=1024, most=8 << 20)
     payload_limit_bytes: int = bounded(64 << 30, least=1024)
+    # A client that is away for longer will not send the rest of a map any more: so its readers are
+    # told. The work of one that comes back goes on all the same.
+    client_patience_s: float = bounded(15.0, least=0)
     # Results of ended groups, and sessions that were left behind, are kept for so long.
     retention_s: float = bounded(7 * 24 * 3600.0, least=0)
     prune_every_s: float = bounded(60.0, least=0.01)

@@ -110,7 +110,7 @@ class Calls:
         """The handle of a call, group or pool; a `NotFoundError` where it does not exist."""
         kind = ids.kind_of(identifier)
         if kind != "pool":
-            self._let_arrive(identifier)
+            self.let_arrive(identifier)
         if kind == "call":
             from gridloom.calls.attach import foreign_call
 
@@ -125,7 +125,7 @@ class Calls:
 
         return open_pool(self, identifier)
 
-    def _let_arrive(self, identifier: str) -> None:
+    def let_arrive(self, identifier: str) -> None:
         """What this process has submitted itself may still be on its way."""
         session = self._session
         if session is not None and session.usable and f"_{session.name}_" in identifier:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gridloom import units
-from gridloom.api.functions.v1 import call_pb2, functions_pb2
-from gridloom.calls.future import OK
+from gridloom.api.functions.v1 import functions_pb2
 from gridloom.calls.notebook import Picture, Pictured
+from gridloom.calls.outcomes import Unfolding, shaped
 from gridloom.calls.output import lines_of
 from gridloom.calls.reading import OutputFollowing, ResultsFollowing, ask
-from gridloom.calls.shape import Shape, last_of, parse_kind
+from gridloom.calls.shape import parse_kind
 from gridloom.calls.states import CallState
 from gridloom.calls.waiting import attended
-from gridloom.errors import exception_from_call_error
+from gridloom.errors import IncompleteError
 from gridloom.jobs.times import moment_in
 from gridloom.objects import ObjectsClient
 from gridloom.options import check_choice
 from gridloom.payload import PayloadCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from gridloom.calls.reading import Part
+    from gridloom.calls.outcomes import Outcome
     from gridloom.channel import Connection
     from gridloom.operation import Operation
 
 DEFAULT_GRACE_MS = 5000
+ORDERS = ("input", "completed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class GroupInfo:
     sealed: bool
     created_at: datetime | None
     ended_at: datetime | None
+    abandoned: bool = False
+    """Not sealed, and the program that fed it has been away for long."""
+    reason: str = ""
+    """One sentence, where its state needs one."""
 
     @property
     def done(self) -> int:
@@ -54,10 +60,10 @@ class GroupInfo:
 
     @property
     def state(self) -> CallState:
-        """What all of its calls together are doing."""
-        if not self.sealed or self.done < self.accepted:
+        """What all of its calls together are doing. FAILED, too, where the rest will not come."""
+        if self.done < self.accepted or not (self.sealed or self.abandoned):
             return CallState.RUNNING if self.done or self.accepted else CallState.QUEUED
-        if self.failed:
+        if self.failed or not self.sealed:
             return CallState.FAILED
         return CallState.CANCELLED if self.cancelled else CallState.SUCCEEDED
 
@@ -76,6 +82,8 @@ def group_info(group: functions_pb2.Group) -> GroupInfo:
         sealed=group.sealed,
         created_at=moment_in(group, "created_at"),
         ended_at=moment_in(group, "ended_at"),
+        abandoned=group.abandoned,
+        reason=group.reason,
     )
 
 
@@ -107,6 +115,11 @@ class Group(Pictured):
         self._connection = connection
         self._id = identifier
         self._group: functions_pb2.Group | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The way to its platform."""
+        return self._connection
 
     @property
     def id(self) -> str:
@@ -144,16 +157,12 @@ class Group(Pictured):
     ) -> Iterator[Any]:
         """The results of all items, as they come or in order, waiting for those still to come.
 
-        An item's error is raised, or with `return_exceptions` is its result.
+        An item's error is raised, or with `return_exceptions` is its result. After the last one an
+        `IncompleteError` is raised where the program that fed the group went away before its end.
         """
-        check_choice("order", order, ("input", "completed"))
-        outcomes = self._outcomes(_limit(timeout))
-        if order == "input":
-            outcomes = in_order(outcomes)
-        for outcome in outcomes:
-            if isinstance(outcome.error, BaseException) and not return_exceptions:
-                raise outcome.error
-            yield outcome.value if outcome.error is None else outcome.error
+        check_choice("order", order, ORDERS)
+        for outcome in self._outcomes(limit_s(timeout), in_order=order == "input"):
+            yield outcome.given(return_exceptions=return_exceptions)
 
     def result(self, timeout: units.Duration | None = None) -> Any:
         """Of a map or group the list of results; of a chain, chord or reduction the last one."""
@@ -161,13 +170,13 @@ class Group(Pictured):
             kind, shape = parse_kind(self._seen().kind)
             if kind in {"map", "chunks"} and shape is None:
                 return list(self.results(timeout=timeout))
-            found = {one.offset: one for one in self._outcomes(_limit(timeout))}
-        return _shaped(found, last_of(found) if shape is None else shape)
+            return shaped(self._outcomes(limit_s(timeout), in_order=False), shape)
 
     def wait(self, timeout: units.Duration | None = None) -> CallState:
-        """Return its final state when all of it is over."""
-        with attended(self._id, self._id, self.cancel):
-            for _ in self._connection.follow(ResultsFollowing(self._id), timeout_s=_limit(timeout)):
+        """Return its final state when all of it is over; FAILED where the rest will not come."""
+        following = ResultsFollowing(self._id)
+        with attended(self._id, self._id, self.cancel), contextlib.suppress(IncompleteError):
+            for _ in self._connection.follow(following, timeout_s=limit_s(timeout)):
                 continue
         return self.state
 
@@ -180,12 +189,16 @@ class Group(Pictured):
         following = OutputFollowing(self._id, follow=follow)
         return lines_of(one.text for one in self._connection.follow(following))
 
-    def _outcomes(self, timeout_s: float | None) -> Iterator[Outcome]:
-        codec = PayloadCodec(ObjectsClient(self._connection))
-        is_map = parse_kind(self._seen().kind)[0] == "map"
+    def _outcomes(self, timeout_s: float | None, *, in_order: bool) -> Iterator[Outcome]:
+        unfolding = unfolding_of(self._connection, self._seen().kind, in_order=in_order)
         following = ResultsFollowing(self._id)
-        for part in self._connection.follow(following, timeout_s=timeout_s):
-            yield from outcomes_of(part, codec, is_map=is_map)
+        try:
+            for part in self._connection.follow(following, timeout_s=timeout_s):
+                yield from unfolding.take(part)
+        except IncompleteError:
+            yield from unfolding.rest()
+            raise
+        yield from unfolding.rest()
 
     # ---- as a value
 
@@ -206,6 +219,7 @@ class Group(Pictured):
             ("state", info.state.lower()),
             ("done", f"{info.done:,}/{info.accepted:,}"),
             ("failed", f"{info.failed:,}"),
+            *([("reason", info.reason)] if info.reason else []),
         ]
         return Picture(repr(self), rows, is_over=info.state.is_final)
 
@@ -224,55 +238,12 @@ def reopened_group(client_name: str, identifier: str) -> Group:
     return Group(client_of(client_name).connection, identifier)
 
 
-# ---- from parts to items
+def unfolding_of(connection: Connection, kind: str, *, in_order: bool) -> Unfolding:
+    """How the results of a group of this kind are read."""
+    codec = PayloadCodec(ObjectsClient(connection))
+    return Unfolding(codec, is_map=parse_kind(kind)[0] == "map", in_order=in_order)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one item, or of a whole chunk that failed as one."""
-
-    offset: int
-    value: Any = None
-    error: BaseException | None = None
-
-
-def outcomes_of(part: Part, codec: PayloadCodec, *, is_map: bool) -> Iterator[Outcome]:
-    """The items in a part of a group's results. In a map every call is a chunk."""
-    if part.status != OK:
-        for offset in range(part.offset, part.offset + max(part.items, 1)):
-            error = call_pb2.CallError.FromString(part.value)
-            yield Outcome(offset, error=exception_from_call_error(part.status, error))
-        return
-    try:
-        value = codec.decode(part.value)
-    except Exception as error:  # noqa: BLE001  # unpickling runs the user's code
-        yield Outcome(part.offset, error=error)
-        return
-    values = value if is_map or part.items else [value]
-    for position, one in enumerate(values):
-        yield Outcome(part.offset + position, one)
-
-
-def in_order(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-    """Outcomes by offset; each as soon as those before it are here."""
-    early: dict[int, Outcome] = {}
-    expected = 0
-    for outcome in outcomes:
-        early[outcome.offset] = outcome
-        while expected in early:
-            yield early.pop(expected)
-            expected += 1
-    yield from (early[offset] for offset in sorted(early))
-
-
-def _shaped(found: dict[int, Outcome], shape: Shape) -> Any:
-    if isinstance(shape, list):
-        return [_shaped(found, one) for one in shape]
-    outcome = found[shape]
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
-
-
-def _limit(timeout: units.Duration | None) -> float | None:
+def limit_s(timeout: units.Duration | None) -> float | None:
+    """A wait's limit; None: without one."""
     return None if timeout is None else units.seconds(timeout, field="timeout")

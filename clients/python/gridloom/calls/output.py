@@ -45,11 +45,25 @@ def output_listener(given: object) -> Callable[[Printed], None] | None:
     return print_here if given else None
 
 
-def lines_of(pieces: Iterable[str]) -> Iterator[str]:
+class Lines:
     """Whole lines, without their ends, from text that comes in pieces."""
-    rest = ""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def take(self, piece: str) -> list[str]:
+        """The lines that end in this piece."""
+        *lines, self._rest = (self._rest + piece).split("\n")
+        return lines
+
+    def rest(self) -> list[str]:
+        """What came after the last line's end, if anything."""
+        return [self._rest] if self._rest else []
+
+
+def lines_of(pieces: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces."""
+    lines = Lines()
     for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        yield from lines
-    if rest:
-        yield rest
+        yield from lines.take(piece)
+    yield from lines.rest()

@@ -56,6 +56,11 @@ class GroupRow:
     created_at: float
     ended_at: float | None
 
+    @property
+    def finished(self) -> int:
+        """Items that have their result."""
+        return self.succeeded + self.failed + self.cancelled
+
 
 @dataclass(slots=True)
 class BlockRow:

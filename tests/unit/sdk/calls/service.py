@@ -31,6 +31,8 @@ from gridloom.api.functions.v1 import (
 from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
 from gridloom.api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from gridloom.payload import PayloadCodec
+from gridloom_services.common.errors import IncompleteError
+from gridloom_services.common.statuses import trailers_of
 
 OK = call_pb2.CALL_STATUS_OK
 ERROR = call_pb2.CALL_STATUS_ERROR
@@ -51,6 +53,8 @@ class Script:
     window_calls: int = 0
     refuse: tuple[grpc.StatusCode, str] | None = None
     forget_functions: bool = False
+    # What was sent is all that will come: seals are lost, as with a client that was killed.
+    abandon: bool = False
 
 
 @dataclass
@@ -97,6 +101,7 @@ class Session:
         self.out: queue.SimpleQueue | None = None
         self.frames: list[session_pb2.Frame] = []
         self.hellos: list[session_pb2.Hello] = []
+        self.printed: list[call_pb2.Output] = []
 
 
 class ObjectsService(objects_pb2_grpc.ObjectsServiceServicer):
@@ -273,7 +278,8 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
         for frame in request.frames:
             session.frames.append(frame)
             self._accept(session, frame)
-        session.sealed |= {seal.number for seal in request.seals}
+        if not self.script.abandon:
+            session.sealed |= {seal.number for seal in request.seals}
         for cancel in request.cancels:
             self._cancel(session, cancel)
         self._confirm(session, request.confirmed)
@@ -391,6 +397,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                 output = call_pb2.Output(
                     sequence=call.sequence, stream=1, data=printed.getvalue().encode()
                 )
+                session.printed.append(output)
                 session.out.put(session_pb2.OpenSessionResponse(outputs=[output]))
 
     def _finish(self, session, call, results) -> None:
@@ -453,6 +460,8 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                 failed=sum(count(k, c) for k, c in results if k.status not in {OK, CANCELLED}),
                 cancelled=sum(count(k, c) for k, c in results if k.status == CANCELLED),
                 sealed=number in session.sealed,
+                abandoned=self.script.abandon,
+                reason="its client went away" if self.script.abandon else "",
             )
         return functions_pb2.GetGroupResponse(group=group)
 
@@ -483,7 +492,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                 kept = sorted(
                     (k.number, k, c) for c in calls for k in c.results if k.number > cursor
                 )
-                if not kept and not over and request.follow:
+                if not kept and not over and request.follow and not self.script.abandon:
                     self.changed.wait(0.05)
                     continue
             for number, one, call in kept:
@@ -491,8 +500,20 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
                 yield functions_pb2.ReadResultsResponse(
                     runs=[_run(one)], cursor=number, group_offsets=[call.group_offset]
                 )
+            if self.script.abandon and not kept and all(c.done for c in calls):
+                error = IncompleteError("its client went away", accepted=len(calls), done=7)
+                context.set_trailing_metadata(trailers_of(error))
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, error.message)
             if over or not request.follow:
                 return
+
+    def ReadOutput(self, request, context):  # noqa: N802
+        session, number = self._group(request.group_id, context)
+        for output in session.printed:
+            if session.calls[output.sequence].spec.group == number:
+                yield functions_pb2.ReadOutputResponse(
+                    output=output, call_id=f"call_{session.name}_{output.sequence}"
+                )
 
     def CancelCalls(self, request, context):  # noqa: N802
         count = 0

@@ -14,9 +14,9 @@ import warnings
 
 import gridloom
 import pytest
-from gridloom.calls.group import Group, GroupInfo, Outcome, in_order
+from gridloom.calls.group import Group, GroupInfo
 from gridloom.calls.states import CallState
-from gridloom.errors import InvalidRequestError, NotFoundError
+from gridloom.errors import IncompleteError, InvalidRequestError, NotFoundError
 
 
 @gridloom.function
@@ -81,6 +81,7 @@ def test_many_foreign_calls_are_waited_for_at_once(client, other, service):
 
 def test_a_foreign_failure_is_raised(client, other):
     future = client.submit(picky, 3)
+    future.state  # noqa: B018  # it is there now
     with pytest.raises(ValueError, match="3"):
         other.get(future.id).result(10)
 
@@ -206,18 +207,35 @@ def test_a_group_without_a_call_yet_is_queued():
     assert info.state is CallState.QUEUED
 
 
-def test_outcomes_wait_for_those_before_them():
-    seen = []
+# ---- a map that was not sent whole
 
-    def source():
-        for offset in (2, 0, 3, 1):
-            yield Outcome(offset)
-            seen.append(offset)
 
-    ordered = in_order(source())
-    assert next(ordered).offset == 0
-    assert seen == [2]
-    assert [one.offset for one in ordered] == [1, 2, 3]
+@pytest.fixture
+def left_open(client, service):
+    """The id of a map whose client went away in the middle of it."""
+    service.script.abandon = True
+    results = client.map(square, range(10), chunk_size=2)
+    list(results)
+    return results.id
+
+
+def test_a_map_that_was_left_gives_its_results_and_then_says_that_this_is_not_all(left_open, other):
+    group = other.get(left_open)
+    found = []
+    with pytest.raises(IncompleteError, match="its client went away") as caught:
+        found.extend(group.results(timeout=10))
+    assert found == [n * n for n in range(10)]
+    assert (caught.value.accepted, caught.value.done) == (5, 7)
+    with pytest.raises(IncompleteError):
+        group.result(10)
+
+
+def test_a_map_that_was_left_is_never_taken_for_one_that_succeeded(left_open, other):
+    group = other.get(left_open)
+    assert (group.info.abandoned, group.info.reason) == (True, "its client went away")
+    assert group.state is CallState.FAILED
+    assert group.wait(10) is CallState.FAILED
+    assert "its client went away" in group._repr_html_()
 
 
 # ---- forks

@@ -88,6 +88,8 @@ class Group(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    ABANDONED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"group_SESSION_NUMBER" """
     name: _builtins.str
@@ -102,6 +104,12 @@ class Group(_message.Message):
     """The client has said that no more come."""
     kind: _builtins.str
     """"map", "group", "chord", ...: how a client that re-attaches reads it."""
+    abandoned: _builtins.bool
+    """Not sealed, and the client that was to send the rest has been away for longer than the service waits for it. It may
+    still come back; until then nothing more is to be expected than what was accepted.
+    """
+    reason: _builtins.str
+    """One sentence, where there is something to say about its state."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -121,10 +129,12 @@ class Group(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         kind: _builtins.str = ...,
+        abandoned: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancelled", b"cancelled", "created_at", b"created_at", "ended_at", b"ended_at", "failed", b"failed", "function", b"function", "id", b"id", "kind", b"kind", "name", b"name", "project", b"project", "sealed", b"sealed", "succeeded", b"succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "accepted", b"accepted", "cancelled", b"cancelled", "created_at", b"created_at", "ended_at", b"ended_at", "failed", b"failed", "function", b"function", "id", b"id", "kind", b"kind", "name", b"name", "project", b"project", "reason", b"reason", "sealed", b"sealed", "succeeded", b"succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,7 +277,9 @@ class ReadResultsRequest(_message.Message):
     group_id: _builtins.str
     call_id: _builtins.str
     follow: _builtins.bool
-    """Wait for the results that are still to come, until the call or the sealed group is done."""
+    """Wait for the results that are still to come, until the call or the sealed group is done. Of an abandoned group they
+    are all that was accepted; then the stream ends with FAILED_PRECONDITION, reason INCOMPLETE.
+    """
     cursor: _builtins.int
     """Leave out results up to this number (`ReadResultsResponse.cursor`)."""
     def __init__(
