@@ -1,0 +1,35 @@
+"""What `helm test` runs: the platform answers at its address, knows the key, and runs work."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+TRUSTED = Path("/etc/gridloom/tls/ca.crt")
+PATIENCE_S = 180
+
+
+def main() -> None:
+    """Fail with the reason, or say what was seen."""
+    if TRUSTED.exists():
+        os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(TRUSTED)
+    import gridloom  # noqa: PLC0415  # gRPC reads the environment at its import
+
+    began = time.monotonic()
+    key = Path("/etc/gridloom/access/admin-key").read_text(encoding="ascii").strip()
+    with gridloom.connect(os.environ["GRIDLOOM_ADDRESS"], api_key=key) as client:
+        tell("the platform answers and knows the key", began)
+        job = client.run(["python", "-c", "print('hello')"], image=os.environ["IMAGE"])
+        job.result(timeout=PATIENCE_S)
+        tell("a job ran in a pod of its own", began)
+        power = client.submit(pow, 2, 10).result(timeout=PATIENCE_S)
+        tell(f"a function ran on a worker: 2 ** 10 = {power}", began)
+
+
+def tell(what: str, began: float) -> None:
+    """One line, at once."""
+    sys.stdout.write(f"{time.monotonic() - began:6.1f} s  {what}\n")
+    sys.stdout.flush()
+
+
+main()

@@ -1,0 +1,13 @@
+{{/* Environment of the front: what services/front/haproxy.cfg reads. */}}
+{{- define "gridloom.front.environment" -}}
+GRIDLOOM_FRONT_PORT: "50051"
+# In clear, for the processes of jobs.
+GRIDLOOM_FRONT_INNER_PORT: "50052"
+GRIDLOOM_FRONT_STATUS_PORT: "9090"
+{{- range $service := list "scheduler" "functions" "objects" }}
+GRIDLOOM_{{ upper $service }}_ADDRESS: {{ include "gridloom.serviceAddress" (dict "root" $ "service" $service) | quote }}
+{{- end }}
+{{- if include "gridloom.tlsEnabled" . }}
+GRIDLOOM_FRONT_TLS: ssl crt /etc/gridloom/tls/tls.pem
+{{- end }}
+{{- end -}}
