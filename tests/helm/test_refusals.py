@@ -19,7 +19,7 @@ pytestmark = pytest.mark.helm
         ({"postgresql__persistence__size": "8GB"}, ["/postgresql/persistence/size"]),
         ({"images__scheduler__digest": "latest"}, ["/images/scheduler/digest"]),
         ({"projects__chem__queues__cpu__maxTimeLimit": "long"}, ["/projects/chem/queues/cpu"]),
-        ({"jobs__flavours__a100__resource": "nvidia.com/gpu"}, ["/jobs/flavours/a100"]),
+        ({"jobs__flavours__a100__tolerations": []}, ["/jobs/flavours/a100"]),
     ],
 )
 def test_a_typing_error_is_named_with_its_place(values, said):
