@@ -352,6 +352,40 @@ def test_an_item_that_swallows_its_timeout_leaves_the_others_alone(service, work
     assert set(found.values()) == {0}
 
 
+def test_what_an_item_that_swallowed_its_timeout_gave_is_not_sent_with_the_results_of_others(
+    service, worker
+):
+    def stubborn(seconds):
+        try:
+            time.sleep(abs(seconds))
+        except TimeoutError:
+            return "done"
+        if seconds < 0:  # as when the host wants to see what is finished
+            signal.raise_signal(signal.SIGRTMIN + 9)
+        return seconds
+
+    run = service.chunk(stubborn, [0, 0, 0, 60, -0.001, 0, 0], timeout_ms=100)
+    found = service.outcomes(worker, service.batch(run))
+    assert type(found.pop((0, 3))) is TimeLimitError
+    assert found.pop((0, 4)) == -0.001
+    assert set(found.values()) == {0}
+
+
+def test_several_items_in_a_row_may_swallow_their_timeouts(service, worker):
+    def stubborn(seconds):
+        try:
+            time.sleep(seconds)
+        except TimeoutError:
+            return "done"
+        return seconds
+
+    run = service.chunk(stubborn, [0, 0, 0, 60, 60, 0, 60, 0], timeout_ms=50)
+    found = service.outcomes(worker, service.batch(run))
+    late = {item for (_, item), value in found.items() if type(value) is TimeLimitError}
+    assert late == {3, 4, 6}
+    assert [found[0, item] for item in (0, 1, 2, 5, 7)] == [0] * 5
+
+
 def test_an_item_that_fails_after_one_that_swallowed_its_timeout_runs_once(
     service, worker, tmp_path
 ):

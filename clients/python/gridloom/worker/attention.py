@@ -62,9 +62,11 @@ class Attention:
         # It waits for work: then the host's word that it should go ends the waiting.
         self.is_idle = False
         self.wanted = False
-        # The place that was interrupted last, as in PLACE, and by what.
-        self.interrupted = 0
-        self.by_timeout = False
+        # The places of this batch that were interrupted, as in PLACE, the last one last; and
+        # whether that was for a time-out.
+        self.interrupted: dict[int, bool] = {}
+        # The place of the item that has no value yet; those before it are over.
+        self.unfinished_place: Callable[[], int] = _no_place
 
     def install(self) -> None:
         """Take the two signals. They interrupt system calls, which Python then begins again."""
@@ -74,7 +76,8 @@ class Attention:
 
     def begin_batch(self) -> None:
         """Places of an earlier batch mean nothing any more."""
-        self.interrupted = 0
+        self.interrupted.clear()
+        self.unfinished_place = _no_place
         self._slot[INTERRUPT] = 0
 
     def switch_off(self) -> None:
@@ -132,15 +135,19 @@ class Attention:
     def _raise_if_over(self) -> None:
         """Each place is interrupted once: what goes on after that is the host's to end."""
         place = self._slot[PLACE]
-        if not place or place == self.interrupted:
+        if not place or place in self.interrupted or place < self.unfinished_place():
             return
         if self._slot[INTERRUPT] == place and self._slot[INTERRUPT_BATCH] == self._slot[BATCH]:
-            self.interrupted, self.by_timeout = place, False
+            self.interrupted[place] = False
             raise CallInterrupt("the call was cancelled")
         deadline = self._slot[DEADLINE]
         if deadline and now_ns() >= deadline:
-            self.interrupted, self.by_timeout = place, True
+            self.interrupted[place] = True
             raise CallTimeoutError("the call has run longer than its time-out")
+
+
+def _no_place() -> int:
+    return 0
 
 
 class ArrivalSignal:

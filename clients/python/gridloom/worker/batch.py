@@ -127,22 +127,17 @@ class BatchRun:
             attention.in_user_code = False
             self._answer_failure(plan, unit, error)
         else:
-            if attention.interrupted == place:
+            if place in attention.interrupted:
                 self._answer_failure(plan, unit, None)
             else:
                 self.answers.add(unit, OK, encoded.data, encoded.objects)
         self.leave_place(unit, 0)
 
     def _answer_failure(self, plan: RunPlan, unit: int, error: BaseException | None) -> None:
-        status, failure = self.failure(plan, error)
+        status, failure = self.failure(plan, self._slot[PLACE], error)
         self.answers.add(unit, status, failure.SerializeToString())
 
     # ---- what calls and chunks share
-
-    @property
-    def was_interrupted(self) -> bool:
-        """The present place was told to stop, whatever it made of that."""
-        return self._attention.interrupted == self._slot[PLACE]
 
     def arm(self, timeout_ns: int) -> None:
         """The item that begins now must end within this time."""
@@ -159,12 +154,15 @@ class BatchRun:
         slot[DEADLINE] = 0
         slot[KILL_AT] = 0
 
-    def failure(self, plan: RunPlan, error: BaseException | None) -> tuple[int, CallError]:
-        """Status and error of the present place, which raised `error` or was told to stop."""
-        if not self.was_interrupted:
+    def failure(
+        self, plan: RunPlan, place: int, error: BaseException | None
+    ) -> tuple[int, CallError]:
+        """Status and error of a place that raised `error`, or was told to stop, or both."""
+        by_timeout = self._attention.interrupted.get(place)
+        if by_timeout is None:
             assert error is not None
             return ERROR, call_error(error)
-        if self._attention.by_timeout:
+        if by_timeout:
             return TIMEOUT, too_late(plan.name, plan.timeout_ns, error)
         return CANCELLED, stopped(error)
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.payload import Encoded
 from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK
-from gridloom.worker.failures import CallInterrupt, CallTimeoutError, call_error, not_begun
+from gridloom.worker.failures import call_error, not_begun
 from gridloom.worker.progress import (
     CAPTURING,
     DEADLINE,
     PLACE,
-    decode_place,
     encode_place,
     now_ns,
 )
@@ -64,6 +63,7 @@ class ChunkRun:
         self.is_open = True
         function, chunk = opened
         self._first, end = first, first + count
+        self._bench.attention.unfinished_place = lambda: self._place_of(self._next_item)
         while (item := self._next_item) < end:
             upto = self._next_cancelled(item, end)
             if upto == item:
@@ -102,7 +102,7 @@ class ChunkRun:
         return function, chunk
 
     def _answer_all(self, first: int, count: int, error: BaseException) -> None:
-        status, failure = self._batch.failure(self._plan, error)
+        status, failure = self._batch.failure(self._plan, self._bench.slot[PLACE], error)
         for item in range(first, first + count):
             self._add(item, 1, status, Encoded(failure.SerializeToString()))
         self._batch.leave_place(self._unit, first)
@@ -122,8 +122,8 @@ class ChunkRun:
         began = now_ns()
         error = self._run_items(function, item)
         self._bench.end_forked_child()
-        if error is not None or self._bench.attention.interrupted:
-            self._settle(error)
+        if error is not None:
+            self._answer_failed(error)
         self._batch.leave_place(self._unit, item)
         self._pace(now_ns() - began)
         if one_by_one or now_ns() - self._batch.answers.flushed_at_ns > FLUSH_NS:
@@ -170,33 +170,20 @@ class ChunkRun:
 
     # ---- what became of them
 
-    def _settle(self, error: BaseException | None) -> None:
-        """Answer for the item that failed, and for one that was told to stop and went on."""
-        unit, item = self._interrupted_place()
-        if unit == self._unit and self._first <= item < self._next_item:
-            # The interruption itself may have come when the item's value was there already.
-            own = error if isinstance(error, CallInterrupt | CallTimeoutError) else None
-            later = self._values[item + 1 - self._first :]
-            del self._values[item - self._first :]
-            self._answer_item(item, own)
-            self._values += later
-            error = None if own is error else error
-        if error is not None:
-            self._answer_item(self._next_item, error)
-
-    def _interrupted_place(self) -> tuple[int, int]:
-        word = self._bench.attention.interrupted
-        return decode_place(word) if word else (-1, -1)
-
-    def _answer_item(self, item: int, error: BaseException | None) -> None:
-        self._bench.slot[PLACE] = encode_place(self._unit, item)
+    def _answer_failed(self, error: BaseException) -> None:
+        """Answer for the item that raised this, and for those before it."""
+        item = self._next_item
+        place = self._bench.slot[PLACE] = self._place_of(item)
         self.pack()
-        status, failure = self._batch.failure(self._plan, error)
+        status, failure = self._batch.failure(self._plan, place, error)
         self._add(item, 1, status, Encoded(failure.SerializeToString()))
         self._first = item + 1
 
+    def _place_of(self, item: int) -> int:
+        return encode_place(self._unit, item)
+
     def pack(self) -> None:
-        """Hand the values over that are there, as one envelope if that can be."""
+        """Hand the values over that are there, but not those of items that were told to stop."""
         values = self._values[:]
         if not values:
             return
@@ -204,12 +191,31 @@ class ChunkRun:
         del self._values[: len(values)]
         self._first += len(values)
         with self._within(first):
-            status, encoded = self._packed(values)
-            if status == OK or len(values) == 1:
-                self._add(first, len(values), status, encoded)
-                return
-            for item, value in enumerate(values, first):  # one of them is at fault
-                self._add(item, 1, *self._packed([value]))
+            start = 0
+            for position in self._interrupted_among(first, len(values)):
+                self._add_values(first + start, values[start:position])
+                place = self._place_of(first + position)
+                status, failure = self._batch.failure(self._plan, place, None)
+                self._add(first + position, 1, status, Encoded(failure.SerializeToString()))
+                start = position + 1
+            self._add_values(first + start, values[start:])
+
+    def _interrupted_among(self, first: int, count: int) -> list[int]:
+        """Which of some items went on when they were told to stop: their positions, in order."""
+        start = self._place_of(first)
+        positions = (place - start for place in self._bench.attention.interrupted)
+        return sorted(position for position in positions if 0 <= position < count)
+
+    def _add_values(self, first: int, values: list[Any]) -> None:
+        """As one envelope if that can be."""
+        if not values:
+            return
+        status, encoded = self._packed(values)
+        if status == OK or len(values) == 1:
+            self._add(first, len(values), status, encoded)
+            return
+        for item, value in enumerate(values, first):  # one of them is at fault
+            self._add(item, 1, *self._packed([value]))
 
     def _packed(self, values: list[Any]) -> tuple[int, Encoded]:
         try:
