@@ -36,8 +36,8 @@ from gridloom_services.functions.store.rows import (
     SpecRow,
     WaitingRow,
 )
+from gridloom_services.functions.store.schema import SCHEMA
 from gridloom_services.functions.store.sql import SqlCallStore
-from gridloom_services.functions.store.tables import SCHEMA
 
 from tests.support.migrations import assert_migrations_match_metadata
 

@@ -10,6 +10,7 @@ import pytest
 from gridloom_services.common.store import Database
 from gridloom_services.objects import catalogue
 from gridloom_services.objects.ref import ObjectRef
+from gridloom_services.objects.schema import SCHEMA
 from gridloom_services.objects.store.files import LocalFiles
 from gridloom_services.objects.store.memory import MemoryContents
 from gridloom_services.objects.store.remote import FsspecContents
@@ -186,13 +187,13 @@ def test_a_full_memory_is_a_full_disk():
 
 @pytest.fixture
 async def database(database_url):
-    opened = await Database.open(database_url, catalogue.SCHEMA)
+    opened = await Database.open(database_url, SCHEMA)
     yield opened
     await opened.close()
 
 
 def test_the_migrations_make_what_the_metadata_says(database_url):
-    assert_migrations_match_metadata(catalogue.SCHEMA, database_url)
+    assert_migrations_match_metadata(SCHEMA, database_url)
 
 
 async def add(database: Database, *refs: ObjectRef, now_s: int = 100) -> None:

@@ -43,7 +43,8 @@ from gridloom_services.scheduler.spec import (
 from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.store.base import Changes, StaleEpochError, Store
 from gridloom_services.scheduler.store.memory import MemoryStore
-from gridloom_services.scheduler.store.sql import SCHEMA, SqlStore
+from gridloom_services.scheduler.store.schema import SCHEMA
+from gridloom_services.scheduler.store.sql import SqlStore
 
 from tests.support.migrations import assert_migrations_match_metadata
 from tests.support.scheduler import NOW_US, a_job, a_role, a_spec, an_array

@@ -11,7 +11,8 @@ from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.runtime.base import Phase
 from gridloom_services.scheduler.spec import Condition, Dependency, RetryPolicy
 from gridloom_services.scheduler.states import FailureClass
-from gridloom_services.scheduler.store.sql import SCHEMA, SqlStore
+from gridloom_services.scheduler.store.schema import SCHEMA
+from gridloom_services.scheduler.store.sql import SqlStore
 
 from tests.support.scheduler import Platform, a_role, a_spec, an_array, nodes_of
 

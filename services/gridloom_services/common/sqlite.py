@@ -1,22 +1,25 @@
-"""SQLite underneath a store: one connection, used where it is called, durable at each commit."""
+"""SQLite underneath a store: one connection, used where it is called, durable at each commit.
+
+SQLAlchemy is put on top of the connection when somebody asks for it: its import alone takes a third
+of the time in which a platform starts, and what a start needs goes by the driver.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
-
+from gridloom_services.common.cursor import SqliteCursor
 from gridloom_services.common.errors import CorruptStoreError, StartError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
+
+    from gridloom_services.common.cursor import Cursor
 
 MIB = 1 << 20
 DEFAULT_WAL_BYTES = 4 * MIB
@@ -41,28 +44,38 @@ class SqliteBackend:
         self.name = str(path)
         self._path = path
         self._wal_bytes = wal_bytes
-        self.engine = _engine(path)
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
         try:
-            self._connection = self.engine.connect()
+            self.raw = _connected(path)
+        except sqlite3.Error as error:
+            raise _start_error(error, path) from error
+        try:
             _configure(self.raw, wal_bytes)
             _refuse_damaged(self.raw, path)
-        except (sqlite3.Error, DBAPIError) as error:
-            self.engine.dispose()
+        except sqlite3.Error as error:
+            self.raw.close()
             raise _start_error(error, path) from error
         except CorruptStoreError:
-            self.engine.dispose()
+            self.raw.close()
             raise
 
     @property
-    def raw(self) -> sqlite3.Connection:
-        """The driver's own connection, for statements in a hurry within `write` and `read`."""
-        found: Any = self._connection.connection.driver_connection
-        assert isinstance(found, sqlite3.Connection)
-        return found
+    def engine(self) -> Engine:
+        """SQLAlchemy's, on our connection."""
+        if self._engine is None:
+            self._engine = _engine(self.raw)
+        return self._engine
 
     def connection(self) -> Connection:
-        """The one connection."""
+        """SQLAlchemy's view of the one connection."""
+        if self._connection is None:
+            self._connection = self.engine.connect()
         return self._connection
+
+    def cursor(self) -> Cursor:
+        """The driver's view of it."""
+        return SqliteCursor(self.raw)
 
     def warm(self) -> None:
         """Once, after the schema is right and before the first commits that are waited for."""
@@ -72,8 +85,9 @@ class SqliteBackend:
 
     def close(self) -> None:
         """Close it; the write-ahead log is folded into the file."""
-        self._connection.close()
-        self.engine.dispose()
+        if self._connection is not None:
+            self._connection.close()
+        self.raw.close()
 
     def command(self, sql: str) -> None:
         """By the driver: a savepoint around each of many small works must cost little."""
@@ -134,18 +148,22 @@ def _code(error: BaseException | None) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=StaticPool,
-        # Transactions begin and end where we say so, not where the driver guesses.
-        connect_args={
-            "check_same_thread": False,
-            "isolation_level": None,
-            "timeout": _BUSY_TIMEOUT_S,
-            "cached_statements": 512,
-        },
+def _connected(path: Path) -> sqlite3.Connection:
+    """Transactions begin and end where we say so, not where the driver guesses."""
+    return sqlite3.connect(
+        path,
+        check_same_thread=False,
+        isolation_level=None,
+        timeout=_BUSY_TIMEOUT_S,
+        cached_statements=512,
     )
+
+
+def _engine(raw: sqlite3.Connection) -> Engine:
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     event.listen(engine, "begin", _begin_immediate)
     return engine
 
@@ -173,11 +191,10 @@ def _refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, str(found))
 
 
-def _start_error(error: Exception, path: Path) -> StartError:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if _code(cause) in _DAMAGED:
-        return _damaged(path, str(cause))
-    return StartError(f"the store {path} cannot be opened: {cause}")
+def _start_error(error: sqlite3.Error, path: Path) -> StartError:
+    if _code(error) in _DAMAGED:
+        return _damaged(path, str(error))
+    return StartError(f"the store {path} cannot be opened: {error}")
 
 
 def _damaged(path: Path, found: str) -> CorruptStoreError:

@@ -1,15 +1,18 @@
 """Where a service's rows live: the same code on SQLite (embedded) and PostgreSQL (served).
 
     database = await Database.open(url, SCHEMA)
+    job = await database.run(lambda cursor: cursor.one("SELECT * FROM jobs WHERE id = ?", job_id))
     job = await database.read(lambda connection: find(connection, job_id))
     await database.write(lambda connection: connection.execute(insert(jobs).values(...)))
     commits = GroupCommit(database)
     job = await commits.submit(lambda connection: accept(connection, spec))
 
-A function that is given to `read`, `write` or `submit` takes a SQLAlchemy connection, runs in one
-transaction and must be quick: on SQLite it runs on the event loop, without a thread in between (a
-hand-over costs more than the statement), on PostgreSQL in the store's one thread. So it must not
-touch what the loop owns. When `write` or `submit` returns, its changes are on disk.
+A function that is given to `run` takes a `Cursor`, one that is given to `read`, `write` or `submit`
+a SQLAlchemy connection. It runs in one transaction and must be quick: on SQLite it runs on the
+event loop, without a thread in between (a hand-over costs more than the statement), on PostgreSQL
+in the store's one thread. So it must not touch what the loop owns. When it returns, its changes are
+on disk. What every start of a service does goes by `run`: on SQLite, SQLAlchemy is imported when
+it is first asked for.
 
 A commit that fails ends the process: nobody knows what is on disk then, and a restart finds out. A
 full disk is the exception: StorageFullError, nothing was changed, and the store goes on.
@@ -26,10 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
-
 from gridloom_services.common import schema as schemas
+from gridloom_services.common.cursor import PostgresCursor, SqliteCursor
 from gridloom_services.common.errors import (
     StartError,
     StorageFullError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from gridloom_services.common.cursor import Cursor
     from gridloom_services.common.schema import Schema
 
     Batch = list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]]
@@ -58,7 +60,11 @@ class Backend(Protocol):
 
     is_inline: bool
     name: str
-    engine: Engine
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's."""
+        ...
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -140,7 +146,8 @@ class Database:
         backend = await _backend(url, wal_bytes, schema.service if sole else "", patience_s)
         database = cls(backend, schema)
         try:
-            await database.write(lambda c: schemas.prepare(c, schema, backend.name))
+            if not await database.run(lambda cursor: schemas.is_ready(cursor, schema)):
+                await database.write(lambda c: schemas.prepare(c, schema, backend.name))
             await database._run(backend.warm)
         except BaseException:
             await database.close()
@@ -169,6 +176,12 @@ class Database:
         TypeError on PostgreSQL.
         """
         return self._backend.raw
+
+    async def run(self, work: Callable[[Cursor], T]) -> T:
+        """`write` by the driver's own statements."""
+        if self.is_sqlite:
+            return self.transact_raw(lambda raw: work(SqliteCursor(raw)))
+        return await self.write(lambda connection: work(PostgresCursor(connection)))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction; its result once that is on disk.
@@ -230,7 +243,7 @@ class Database:
 
     async def next_epoch(self) -> int:
         """1 at the first start of the service on this store, one more at each: durable."""
-        return await self.write(self._next_epoch)
+        return await self.run(self._next_epoch)
 
     async def close(self) -> None:
         """Close the store. Nothing may be under way."""
@@ -258,12 +271,13 @@ class Database:
         self._backend.command("RELEASE SAVEPOINT gridloom")
         return outcome
 
-    def _next_epoch(self, connection: Connection) -> int:
+    def _next_epoch(self, cursor: Cursor) -> int:
         name = self._schema.epoch_table
-        connection.execute(text(f"CREATE TABLE IF NOT EXISTS {name} (epoch BIGINT NOT NULL)"))
-        if not connection.execute(text(f"UPDATE {name} SET epoch = epoch + 1")).rowcount:  # noqa: S608
-            connection.execute(text(f"INSERT INTO {name} VALUES (1)"))  # noqa: S608
-        return int(connection.execute(text(f"SELECT epoch FROM {name}")).scalar_one())  # noqa: S608
+        cursor.run(f"CREATE TABLE IF NOT EXISTS {name} (epoch BIGINT NOT NULL)")
+        if not cursor.run(f"UPDATE {name} SET epoch = epoch + 1"):  # noqa: S608
+            cursor.run(f"INSERT INTO {name} VALUES (1)")  # noqa: S608
+        ((epoch,),) = cursor.all(f"SELECT epoch FROM {name}")  # noqa: S608
+        return int(epoch)
 
     # ---- around it
 
@@ -277,12 +291,12 @@ class Database:
     def _connection(self) -> Connection:
         try:
             return self._backend.connection()
-        except DBAPIError as error:
-            self._raise_known(error)
-            raise
         except StoreInUseError as error:
             # Another has taken our place while the server was away.
             self._on_failure(error.message)
+        except Exception as error:
+            self._raise_known(error)
+            raise
 
     def _commit(self, connection: Connection, commit: Callable[[], None]) -> None:
         try:
@@ -299,7 +313,7 @@ class Database:
             transaction = connection.get_transaction()
             if transaction is not None:
                 transaction.rollback()
-        except DBAPIError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the outcome is not known
             if not self._backend.is_lost(_cause(error)):
                 self._on_failure(f"rollback of {self.name}: {error}")
 
@@ -410,24 +424,27 @@ def _answer(batch: Batch, outcomes: Sequence[Outcome]) -> None:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """The driver's own error."""
-    return error.orig if isinstance(error, DBAPIError) else error
+    """The driver's own error, without SQLAlchemy's around it."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
 
 
 async def _backend(url: str, wal_bytes: int | None, owner: str, patience_s: float) -> Backend:
     """The backend of a URL; its module is imported when chosen."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
+    kind = url.partition(":")[0].partition("+")[0]
+    if kind == "sqlite":
         from gridloom_services.common.sqlite import DEFAULT_WAL_BYTES, SqliteBackend
 
-        return SqliteBackend(Path(parsed.database or ""), wal_bytes or DEFAULT_WAL_BYTES)
-    if parsed.get_backend_name() == "postgresql":
+        return SqliteBackend(Path(url.partition(":///")[2]), wal_bytes or DEFAULT_WAL_BYTES)
+    if kind == "postgresql":
+        from sqlalchemy import make_url
+
         from gridloom_services.common import postgresql
 
-        return await postgresql.opened(parsed, owner, patience_s)
+        return await postgresql.opened(make_url(url), owner, patience_s)
     raise StartError(
-        f"{parsed.get_backend_name()} is not a database for Gridloom",
+        f"{kind} is not a database for Gridloom",
         field="database_url",
-        given=parsed.get_backend_name(),
+        given=kind,
         allowed="sqlite, postgresql",
     )

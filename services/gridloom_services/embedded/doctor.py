@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 # Where each service's tables are described.
 _SCHEMAS = {
-    "objects": "gridloom_services.objects.catalogue",
-    "scheduler": "gridloom_services.scheduler.store.sql",
-    "functions": "gridloom_services.functions.store.tables",
+    "objects": "gridloom_services.objects.schema",
+    "scheduler": "gridloom_services.scheduler.store.schema",
+    "functions": "gridloom_services.functions.store.schema",
 }
 _PRIVATE_FILES = ("token", "secret")
 _LITTLE_SPACE_BYTES = 1 << 30

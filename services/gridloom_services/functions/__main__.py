@@ -14,7 +14,7 @@ def main() -> int:
     from gridloom_services.common.serve import run_alone
     from gridloom_services.functions.app import build
     from gridloom_services.functions.settings import FunctionsSettings
-    from gridloom_services.functions.store.tables import SCHEMA
+    from gridloom_services.functions.store.schema import SCHEMA
 
     return run_alone("functions", FunctionsSettings, build, SCHEMA)
 

@@ -13,7 +13,7 @@ def main() -> int:
 
     from gridloom_services.common.serve import run_alone
     from gridloom_services.objects.app import build
-    from gridloom_services.objects.catalogue import SCHEMA
+    from gridloom_services.objects.schema import SCHEMA
     from gridloom_services.objects.settings import ObjectsSettings
 
     return run_alone("objects", ObjectsSettings, build, SCHEMA)

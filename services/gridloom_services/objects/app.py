@@ -10,9 +10,9 @@ from gridloom.api.objects.v1 import objects_pb2_grpc
 from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.store import Database
-from gridloom_services.objects.catalogue import SCHEMA
 from gridloom_services.objects.meters import objects_meters
 from gridloom_services.objects.objects import Objects, Policy
+from gridloom_services.objects.schema import SCHEMA
 from gridloom_services.objects.service import ObjectsServicer
 
 if TYPE_CHECKING:

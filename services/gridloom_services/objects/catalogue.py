@@ -6,7 +6,6 @@ the content is durable and goes before it is removed. Every function runs within
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -25,7 +24,6 @@ from sqlalchemy import (
     update,
 )
 
-from gridloom_services.common.schema import Schema
 from gridloom_services.common.sql import insert_or
 from gridloom_services.objects.ref import ObjectRef
 
@@ -61,8 +59,6 @@ object_holds = Table(
     # Whether anybody holds this object.
     Index("object_holds_digest", "digest"),
 )
-
-SCHEMA = Schema("objects", metadata, Path(__file__).parent / "migrations")
 
 
 # Made once: to build a statement takes longer than to run it.

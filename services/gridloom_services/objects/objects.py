@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gridloom.lazy import LazyModule
+
 from gridloom_services.common.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -18,7 +20,6 @@ from gridloom_services.common.errors import (
     StorageFullError,
 )
 from gridloom_services.common.store import GroupCommit
-from gridloom_services.objects import catalogue
 from gridloom_services.objects.inline import InlineDraft, InlineReader
 from gridloom_services.objects.locks import KeyedLocks
 from gridloom_services.objects.meters import objects_meters
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from gridloom_services.common.store import Database
+    from gridloom_services.objects import catalogue
     from gridloom_services.objects.meters import Meters
     from gridloom_services.objects.ref import ObjectRef
     from gridloom_services.objects.store.base import ContentStore, Draft, Reader
+else:
+    # With SQLAlchemy, at the first object: a start has none.
+    catalogue = LazyModule("gridloom_services.objects.catalogue")
 
 T = TypeVar("T")
 

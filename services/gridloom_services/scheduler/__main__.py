@@ -14,7 +14,7 @@ def main() -> int:
     from gridloom_services.common.serve import run_alone
     from gridloom_services.scheduler.app import build
     from gridloom_services.scheduler.settings import SchedulerSettings
-    from gridloom_services.scheduler.store.sql import SCHEMA
+    from gridloom_services.scheduler.store.schema import SCHEMA
 
     return run_alone("scheduler", SchedulerSettings, build, SCHEMA)
 

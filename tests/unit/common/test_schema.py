@@ -84,7 +84,7 @@ async def test_a_migration_that_fails_changes_nothing(database_url, tmp_path):
 
 async def test_two_services_may_share_a_database(database_url):
     first = await Database.open(database_url, SCHEMA)
-    other = dataclasses.replace(SCHEMA, service="other", metadata=type(SCHEMA.metadata)())
+    other = dataclasses.replace(SCHEMA, service="other", tables=type(SCHEMA.metadata)())
     await first.close()
     second = await Database.open(database_url, other)
     assert await second.next_epoch() == 1

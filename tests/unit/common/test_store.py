@@ -295,7 +295,7 @@ async def test_a_password_is_not_told():
 
 async def test_a_service_is_alone_on_its_postgresql_database(postgres_url):
     first = await Database.open(postgres_url, SCHEMA, sole=True)
-    other = dataclasses.replace(SCHEMA, service="other", metadata=MetaData())
+    other = dataclasses.replace(SCHEMA, service="other", tables=MetaData())
     await (await Database.open(postgres_url, other, sole=True)).close()
     with pytest.raises(StoreInUseError, match="another notes service works on postgresql"):
         await Database.open(postgres_url, SCHEMA, sole=True)

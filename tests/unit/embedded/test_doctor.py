@@ -11,8 +11,9 @@ import pytest
 from gridloom.cli.__main__ import run
 from gridloom_services.common.store import Database
 from gridloom_services.embedded.doctor import Finding, Verdict, examine
-from gridloom_services.objects.catalogue import SCHEMA, add
+from gridloom_services.objects.catalogue import add
 from gridloom_services.objects.ref import ObjectRef
+from gridloom_services.objects.schema import SCHEMA
 from gridloom_services.objects.store.files import LocalFiles
 
 if TYPE_CHECKING:

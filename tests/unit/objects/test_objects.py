@@ -17,9 +17,9 @@ from gridloom_services.common.errors import (
     StorageFullError,
 )
 from gridloom_services.common.store import Database
-from gridloom_services.objects import catalogue
 from gridloom_services.objects.objects import Objects, Policy
 from gridloom_services.objects.ref import ObjectRef
+from gridloom_services.objects.schema import SCHEMA
 from gridloom_services.objects.store.files import LocalFiles
 from gridloom_services.objects.store.memory import MemoryContents
 
@@ -76,7 +76,7 @@ async def chunks_of(content: bytes, size: int = CHUNK) -> AsyncIterator[bytes]:
 
 async def opened(url: str, contents: ContentStore, policy: Policy = POLICY):
     contents.open()
-    database = await Database.open(url, catalogue.SCHEMA)
+    database = await Database.open(url, SCHEMA)
     house = House(database, contents, policy)
     yield house
     await house.objects.close()
@@ -275,7 +275,7 @@ async def test_a_disk_that_fills_up_on_the_way_refuses_the_object_and_keeps_the_
 async def test_a_full_database_refuses_the_object_and_keeps_no_content(sqlite_url):
     contents = MemoryContents()
     contents.open()
-    database = await Database.open(sqlite_url, catalogue.SCHEMA)
+    database = await Database.open(sqlite_url, SCHEMA)
     house = House(database, contents, POLICY)
     (pages,) = database.raw.execute("PRAGMA page_count").fetchone()
     database.raw.execute(f"PRAGMA max_page_count = {pages}")

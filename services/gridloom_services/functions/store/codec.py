@@ -28,7 +28,7 @@ from gridloom_services.functions.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from gridloom_services.functions.store.cursor import Row
+    from gridloom_services.common.cursor import Row
 
 _COLUMNS_OF_SPEC = ("number", "function", "pool_id", "group", "retries")
 

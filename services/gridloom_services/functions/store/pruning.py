@@ -10,7 +10,7 @@ from gridloom_services.functions.store.rows import Pruned
 from gridloom_services.functions.store.writing import drop_result
 
 if TYPE_CHECKING:
-    from gridloom_services.functions.store.cursor import Cursor
+    from gridloom_services.common.cursor import Cursor
 
 
 def prune(cursor: Cursor, before: float, limit: int) -> Pruned:

@@ -24,7 +24,7 @@ from gridloom_services.functions.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gridloom_services.functions.store.cursor import Cursor, Row
+    from gridloom_services.common.cursor import Cursor, Row
     from gridloom_services.functions.store.rows import (
         BlockRow,
         Reads,

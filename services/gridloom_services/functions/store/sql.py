@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from gridloom_services.common.cursor import PostgresCursor, SqliteCursor
 from gridloom_services.common.errors import GridloomServiceError
 from gridloom_services.common.store import Database
 from gridloom_services.functions.store import codec, pruning, reading, writing
 from gridloom_services.functions.store import statements as sql
-from gridloom_services.functions.store.cursor import PostgresCursor, SqliteCursor
-from gridloom_services.functions.store.tables import SCHEMA
+from gridloom_services.functions.store.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
+    from gridloom_services.common.cursor import Cursor
     from gridloom_services.functions.call import Function
     from gridloom_services.functions.store.base import Done
-    from gridloom_services.functions.store.cursor import Cursor
     from gridloom_services.functions.store.rows import (
         BlockRow,
         Changes,

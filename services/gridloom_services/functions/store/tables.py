@@ -8,10 +8,7 @@ together in order. Points in time are seconds since 1970.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from gridloom_services.common.schema import Schema
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
@@ -117,7 +114,6 @@ Index(
     "call_blocks_waiting",
     blocks.c.id,
     sqlite_where=text("needs > 0"),
-    postgresql_where=text("needs > 0"),
 )
 
 Table("call_progress", metadata, _key("block"), _needed("done", LargeBinary))
@@ -175,7 +171,6 @@ Index(
     results.c.grp,
     results.c.id,
     sqlite_where=text("grp IS NOT NULL"),
-    postgresql_where=text("grp IS NOT NULL"),
 )
 
 outputs = Table(
@@ -194,7 +189,6 @@ Index(
     outputs.c.grp,
     outputs.c.id,
     sqlite_where=text("grp IS NOT NULL"),
-    postgresql_where=text("grp IS NOT NULL"),
 )
 
 Table(
@@ -212,5 +206,3 @@ Table(
     _needed("created_at", Double),
     _needed("reason", Text),
 )
-
-SCHEMA = Schema("functions", metadata, Path(__file__).parent / "migrations")

@@ -9,7 +9,7 @@ from gridloom_services.functions.store import codec
 from gridloom_services.functions.store import statements as sql
 
 if TYPE_CHECKING:
-    from gridloom_services.functions.store.cursor import Cursor
+    from gridloom_services.common.cursor import Cursor
     from gridloom_services.functions.store.rows import Changes, Confirmation
 
 

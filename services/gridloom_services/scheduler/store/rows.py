@@ -19,7 +19,7 @@ from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.store import codec
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row
+    from types import SimpleNamespace
 
 Values = dict[str, Any]
 
@@ -63,7 +63,7 @@ def job_changes(job: Job) -> Values:
     }
 
 
-def job_of(row: Row[Any]) -> Job:
+def job_of(row: SimpleNamespace) -> Job:
     """Return the job again."""
     return Job(
         sequence=row.sequence,
@@ -113,7 +113,7 @@ def gang_row(live: LiveGang) -> Values:
     }
 
 
-def gang_of(row: Row[Any]) -> LiveGang:
+def gang_of(row: SimpleNamespace) -> LiveGang:
     """Return the live gang again."""
     return LiveGang(
         name=row.name,
@@ -150,7 +150,7 @@ def end_row(end: GangEnd) -> Values:
     }
 
 
-def end_of(row: Row[Any]) -> GangEnd:
+def end_of(row: SimpleNamespace) -> GangEnd:
     """Return the ended attempt again."""
     return GangEnd(
         sequence=row.sequence,
@@ -184,7 +184,7 @@ def tries_row(unit: tuple[int, int], tries: Tries) -> Values:
     }
 
 
-def tries_of(row: Row[Any]) -> Tries:
+def tries_of(row: SimpleNamespace) -> Tries:
     """Return what was used again."""
     return Tries(row.attempts, codec.read_used(row.used), row.not_before_us, row.memory_factor)
 
@@ -205,7 +205,7 @@ def event_row(event: Event) -> Values:
     }
 
 
-def event_of(row: Row[Any]) -> Event:
+def event_of(row: SimpleNamespace) -> Event:
     """Return the event again."""
     return Event(
         revision=row.revision,
@@ -235,7 +235,7 @@ def queue_row(queue: Queue) -> Values:
     }
 
 
-def queue_of(row: Row[Any]) -> Queue:
+def queue_of(row: SimpleNamespace) -> Queue:
     """Return the queue again."""
     return Queue(
         project=row.project,
@@ -243,7 +243,7 @@ def queue_of(row: Row[Any]) -> Queue:
         quota=codec.read_mapping(row.quota),
         default_time_limit_s=row.default_time_limit_s,
         max_time_limit_s=row.max_time_limit_s,
-        closed=row.closed,
+        closed=bool(row.closed),
         priority=row.priority,
         description=row.description,
     )
@@ -259,6 +259,6 @@ def promise_row(promise: Promise) -> Values:
     }
 
 
-def promise_of(row: Row[Any]) -> Promise:
+def promise_of(row: SimpleNamespace) -> Promise:
     """Return the promise again."""
     return Promise(row.job_id, row.element, row.start_s, codec.read_placement(row.placement))

@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     Index,
     Integer,
@@ -22,7 +21,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    event,
     text,
 )
 
@@ -175,14 +173,3 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-
-
-@event.listens_for(metadata, "before_create")
-def _make_indices_partial(_target: MetaData, connection: Connection, **_options: object) -> None:
-    """Say to PostgreSQL what is said to SQLite.
-
-    Here, since to name PostgreSQL in an index imports its whole dialect, at every start.
-    """
-    if connection.dialect.name == "postgresql":
-        for index in jobs.indexes:
-            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
