@@ -36,7 +36,10 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
     "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
     # With the few plug-ins that kubeadm's Corefile names: a quarter of the build, half the size.
     "coredns": {"coredns": "."},
+    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
 }
+# Those that a node image has in it, or is used with.
+OF_CLUSTERS = ("kubernetes", "kind", "crictl", "etcd", "coredns")
 
 
 @dataclass(frozen=True, slots=True)

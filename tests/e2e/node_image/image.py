@@ -15,7 +15,13 @@ from tests.e2e.machine.places import cache, key_of, key_of_files, run_folder
 from tests.e2e.machine.run import pipe, run, step, succeeds
 from tests.e2e.node_image import store
 from tests.e2e.node_image.components import Components, listed_images
-from tests.e2e.node_image.go_programs import PROGRAMS, built, kubernetes_version, place_of
+from tests.e2e.node_image.go_programs import (
+    OF_CLUSTERS,
+    PROGRAMS,
+    built,
+    kubernetes_version,
+    place_of,
+)
 
 _HERE = Path(__file__).parent
 _FILES = _HERE / "files"
@@ -79,7 +85,7 @@ def provide() -> str:
 
 def _key() -> str:
     files = [*_FILES.iterdir(), *_HERE.glob("*.py")]
-    programs = [place_of(module).name for module in PROGRAMS]
+    programs = [place_of(module).name for module in OF_CLUSTERS]
     return key_of(_SUITE, *_PACKAGES, *programs, key_of_files(files))
 
 
