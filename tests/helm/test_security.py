@@ -3,7 +3,16 @@
 import pytest
 import yaml
 
-from tests.support.chart import EXAMPLES, SERVICES, example, manifests, named, of_kind, pod_specs
+from tests.support.chart import (
+    EXAMPLES,
+    SERVICES,
+    example,
+    manifests,
+    named,
+    of_kind,
+    pod_specs,
+    setting,
+)
 
 pytestmark = pytest.mark.helm
 
@@ -115,3 +124,44 @@ def test_jobs_of_an_air_gapped_site_reach_nothing_outside():
     assert blocks("air-gapped") == []
     (outside,) = blocks("laptop")
     assert outside["ipBlock"]["except"] == ["169.254.169.254/32"]
+
+
+def allowed(kind, *words):
+    """What the rules of a Role or ClusterRole allow: (verb, resource)."""
+    (role,) = of_kind(kind, *words)
+    return {
+        (verb, resource)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if rule["apiGroups"] == [""]
+    }
+
+
+@pytest.mark.parametrize(("kind", "everywhere"), [("Role", False), ("ClusterRole", True)])
+def test_the_scheduler_may_do_what_its_runtime_needs_and_nothing_else(kind, everywhere):
+    needs = pytest.importorskip("gridloom_services.scheduler.runtime.kubernetes.permissions")
+    needed = {(each.verb, each.kind) for each in needs.NEEDED if each.everywhere is everywhere}
+    assert allowed(kind) == needed
+
+
+def test_nothing_in_the_whole_cluster_is_written():
+    assert {verb for verb, _ in allowed("ClusterRole")} <= {"get", "list", "watch"}
+
+
+def test_roles_are_bound_to_the_scheduler_alone():
+    subjects = [
+        subject["name"]
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+        for binding in of_kind(kind)
+        for subject in binding["subjects"]
+    ]
+    assert subjects == ["gridloom-scheduler", "gridloom-scheduler"]
+
+
+def test_jobs_in_another_namespace_take_the_role_there():
+    words = setting(jobs__namespace="work")
+    (role,) = of_kind("Role", *words)
+    assert role["metadata"]["namespace"] == "work"
+    (binding,) = of_kind("RoleBinding", *words)
+    assert binding["subjects"][0]["namespace"] == "gridloom"
