@@ -13,8 +13,6 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import make_url
-
 from gridloom_services.common.lock import FolderLock
 from gridloom_services.common.logs import configure_logs
 from gridloom_services.common.settings import load_server_settings, load_settings
@@ -45,7 +43,7 @@ def migrate(service: str, kind: type[Any], schema: Schema) -> None:
 @contextlib.contextmanager
 def _store(service: str, url: str, settings: ServerSettings) -> Iterator[str]:
     """The URL; of a file, which the service itself must not have open."""
-    if url and make_url(url).get_backend_name() != "sqlite":
+    if url and not url.startswith("sqlite"):
         yield url
         return
     folder = settings.home / service
