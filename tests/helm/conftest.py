@@ -7,7 +7,7 @@ from tests.support import chart
 
 def pytest_collection_modifyitems(items):
     if chart.HELM is None:
-        reason = "helm is not installed: `make e2e-tools` builds it, or put it on the PATH"
+        reason = "helm is not on the PATH; `make helm-test` builds it"
         for item in items:
             if item.get_closest_marker("helm"):
                 item.add_marker(pytest.mark.skip(reason=reason))

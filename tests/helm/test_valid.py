@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support import chart, openapi
 from tests.support.chart import EXAMPLES, example, manifests, setting, text
 
 KUBECONFORM = chart.tool("kubeconform")
-KUBECTL = chart.tool("kubectl")
+KUBECTL = shutil.which("kubectl")
 KUBECONFIG = os.environ.get("E2E_KUBECONFIG", "")
 # Kinds that a plain cluster does not have.
 FOREIGN = {"GRPCRoute", "Certificate", "ServiceMonitor", "PodMonitor"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from tests.e2e.node_image.go_programs import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,9 @@ Manifest = dict[str, Any]
 
 
 def tool(name: str) -> str | None:
-    """The program on the PATH, else where the end-to-end tests keep theirs."""
-    cached = Path(os.environ.get("E2E_HOME", "/tmp/e2e")) / "bin" / name
-    return shutil.which(name) or (str(cached) if cached.exists() else None)
+    """The program on the PATH, else the one that `make helm-test` has built."""
+    built = place_of(name) / name
+    return shutil.which(name) or (str(built) if built.exists() else None)
 
 
 HELM = tool("helm")

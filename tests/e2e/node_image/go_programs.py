@@ -37,6 +37,7 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
     # With the few plug-ins that kubeadm's Corefile names: a quarter of the build, half the size.
     "coredns": {"coredns": "."},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+    "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
 }
 # Those that a node image has in it, or is used with.
 OF_CLUSTERS = ("kubernetes", "kind", "crictl", "etcd", "coredns")
