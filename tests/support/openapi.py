@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/"
+_DEFINITION = "#/definitions/"
 
 
 def documents() -> Path | None:
@@ -35,8 +39,33 @@ def write_schemas(source: Path, target: Path, kinds: set[tuple[str, str]]) -> No
             for known in schema.get("x-kubernetes-group-version-kind", ()):
                 kind = (_api_version(known), known["kind"])
                 if kind in kinds:
-                    whole = {"$ref": f"#/definitions/{name}", "definitions": definitions}
+                    needed = _needed(name, definitions)
+                    whole = {"$ref": f"{_DEFINITION}{name}", "definitions": needed}
                     (target / _file_name(*kind)).write_text(json.dumps(whole), encoding="utf-8")
+
+
+def _needed(name: str, definitions: Json) -> Json:
+    """The definition and all that it refers to."""
+    found: Json = {}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found[each] = definitions[each]
+            waiting += _references(definitions[each])
+    return found
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _references(each)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "$ref" and isinstance(value, str):
+                yield value.removeprefix(_DEFINITION)
+            else:
+                yield from _references(value)
 
 
 def _path(api_version: str) -> str:
@@ -62,7 +91,7 @@ def _strict(schema: Any) -> Any:
         return schema
     changed = {key: _strict(value) for key, value in schema.items()}
     if isinstance(changed.get("$ref"), str):
-        changed["$ref"] = changed["$ref"].replace(_REFERENCE, "#/definitions/")
+        changed["$ref"] = changed["$ref"].replace(_REFERENCE, _DEFINITION)
     if "properties" in changed and changed.get("type") == "object":
         changed.setdefault("additionalProperties", False)
     return changed
