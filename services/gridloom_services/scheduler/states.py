@@ -46,6 +46,8 @@ class FailureClass(enum.IntEnum):
     TIME_LIMIT = 5
     PREEMPTED = 6
     CANCELLED = 7
+    EVICTED = 8
+    UNSCHEDULABLE = 9
 
     @property
     def label(self) -> str:

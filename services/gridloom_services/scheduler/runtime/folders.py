@@ -134,7 +134,7 @@ class GangFolder:
         if record is None:
             return None
         units = read_record(self.path / _UNITS) or record["units"]
-        return _gang(record["gang"]), _units(units), record["boot_id"] == boot_id()
+        return gang_from_record(record["gang"]), _units(units), record["boot_id"] == boot_id()
 
     def write_units(self, units: Units) -> None:
         """Keep what a resize asked for."""
@@ -191,7 +191,8 @@ def _units(record: dict[str, Any]) -> Units:
     }
 
 
-def _gang(record: dict[str, Any]) -> Gang:
+def gang_from_record(record: dict[str, Any]) -> Gang:
+    """Read back what `asdict` made of a gang, by this version or another."""
     return Gang(**{**_fields(Gang, record), "roles": tuple(map(_role, record["roles"]))})
 
 

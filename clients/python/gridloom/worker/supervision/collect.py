@@ -33,6 +33,18 @@ def collect(
     return [found[name] for name in sorted(found)]
 
 
+def find(workdir: Path, patterns: Iterable[str]) -> list[CollectedFile]:
+    """Return the files that `collect` would take, and leave them where they are."""
+    home = workdir.resolve()
+    found: dict[str, CollectedFile] = {}
+    for path in _matches(workdir, patterns):
+        name = path.relative_to(workdir).as_posix()
+        if name not in found and _is_inside(path, home):
+            status = path.stat()
+            found[name] = CollectedFile(name, status.st_size, stat.S_IMODE(status.st_mode))
+    return [found[name] for name in sorted(found)]
+
+
 def is_inside_pattern(pattern: str) -> bool:
     """It cannot lead out of the folder by what it says itself."""
     path = Path(pattern)

@@ -1,0 +1,1 @@
+"""Gangs as pods of a Kubernetes cluster."""
