@@ -118,6 +118,7 @@ FULL_SPEC = a_spec(
         secrets=(Secret("name", "key", "TOKEN"),),
         resources={"cpu": 500, "memory": 1 << 40, "nvidia.com/gpu": 1},
         workdir="/srv",
+        stdin=InputFile("", DIGEST, 7),
     ),
     a_role("other"),
     name="everything",

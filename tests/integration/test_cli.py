@@ -54,6 +54,11 @@ class TestRun:
         ended = gridloom("run", "--", "sh", "-c", "echo out; echo err >&2; printf rest")
         assert (ended.code, ended.out, ended.err) == (0, "out\nrest", "err\n")
 
+    def test_what_is_piped_in_is_what_the_command_reads(self, home: Home):
+        ended = home.gridloom("run", "--", "cat", stdin="three\nshort\nlines\n")
+        assert (ended.code, ended.out, ended.err) == (0, "three\nshort\nlines\n", "")
+        assert home.gridloom("run", "--no-stdin", "--", "cat", stdin="words").out == ""
+
     def test_a_command_that_does_not_exist_is_127(self, gridloom: InProcess):
         ended = gridloom("run", "no-such-program")
         assert ended.code == 127

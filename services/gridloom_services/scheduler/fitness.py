@@ -93,12 +93,12 @@ class Fitness:
             for feature, asked in (
                 (Feature.VOLUMES, role.volumes),
                 (Feature.SECRETS, role.secrets),
+                (Feature.STDIN, role.stdin),
             ):
                 if asked and feature not in self._features:
                     raise InvalidRequestError(
-                        f"this platform runs local processes: it has no {feature.value}",
-                        field=f"{at}roles[{index}].{feature.value}",
-                        given=len(asked),
+                        f"the jobs of this platform can have no {feature.value}",
+                        field=f"{at}roles[{index}].{feature.name.lower()}",
                         allowed="none",
                     )
 

@@ -52,6 +52,7 @@ def _role(role: Role, live: LiveGang, number: int | None) -> GangRole:
         workdir=role.workdir,
         volumes=role.volumes,
         secrets=role.secrets,
+        stdin=role.stdin,
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 from gridloom_services.common.errors import GridloomServiceError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gridloom_services.scheduler.job import Job
-    from gridloom_services.scheduler.spec import JobSpec
+    from gridloom_services.scheduler.spec import JobSpec, Role
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,13 @@ class MemoryKeeper:
 
 def digests_of(spec: JobSpec) -> frozenset[str]:
     """Return the contents that a job needs."""
-    return frozenset(file.digest for role in spec.roles for file in role.files)
+    return frozenset(digest for role in spec.roles for digest in _role_digests(role))
+
+
+def _role_digests(role: Role) -> Iterator[str]:
+    yield from (file.digest for file in role.files)
+    if role.stdin is not None:
+        yield role.stdin.digest
 
 
 def holder_of(job: Job) -> str:
@@ -96,12 +102,17 @@ class Inputs:
 
 def _refuse_missing(spec: JobSpec, gone: frozenset[str], at: str) -> None:
     for number, role in enumerate(spec.roles):
-        for index, file in enumerate(role.files):
-            if file.digest in gone:
+        named = [
+            (f"files[{index}].object", f'file "{file.path}"', file.digest)
+            for index, file in enumerate(role.files)
+        ]
+        if role.stdin is not None:
+            named.append(("stdin", "the standard input", role.stdin.digest))
+        for field, what, digest in named:
+            if digest in gone:
                 raise InvalidRequestError(
-                    f'the content of file "{file.path}" ({file.digest}) is not stored (any more):'
-                    " send it first",
-                    field=f"{at}roles[{number}].files[{index}].object",
-                    given=file.digest,
+                    f"the content of {what} ({digest}) is not stored (any more): send it first",
+                    field=f"{at}roles[{number}].{field}",
+                    given=digest,
                     allowed="an object that exists",
                 )

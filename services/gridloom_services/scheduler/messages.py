@@ -114,6 +114,8 @@ def _role_message(role: Role) -> job_pb2.Role:
         message.files.add(
             path=file.path, object=_object(file.digest, file.size_bytes), mode=file.mode
         )
+    if role.stdin is not None:
+        message.stdin.CopyFrom(_object(role.stdin.digest, role.stdin.size_bytes))
     for volume in role.volumes:
         message.volumes.add(
             claim=volume.claim, mount_path=volume.mount_path, read_only=volume.read_only

@@ -81,6 +81,7 @@ def _role_of(message: job_pb2.Role, *, alone: bool) -> Role:
         secrets=tuple(Secret(s.name, s.key, s.target) for s in message.secrets),
         resources=shared_mapping(resources),
         workdir=message.workdir,
+        stdin=_stdin_of(message),
     )
 
 
@@ -88,6 +89,12 @@ def _file_of(message: job_pb2.InputFile) -> InputFile:
     return InputFile(
         message.path, message.object.digest, message.object.size_bytes, message.mode or 0o644
     )
+
+
+def _stdin_of(message: job_pb2.Role) -> InputFile | None:
+    if not message.HasField("stdin"):
+        return None
+    return InputFile("", message.stdin.digest, message.stdin.size_bytes)
 
 
 def _array_of(message: job_pb2.ArraySpec) -> ArraySpec:

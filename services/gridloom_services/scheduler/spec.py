@@ -69,6 +69,7 @@ class Role:
     secrets: tuple[Secret, ...] = ()
     resources: Mapping[str, int] = field(default_factory=nothing)
     workdir: str = ""
+    stdin: InputFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

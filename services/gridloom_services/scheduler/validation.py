@@ -162,6 +162,8 @@ def _check_role(role: Role, at: str) -> None:
     _check_environment(role.env, f"{at}.env")
     _check_count(f"{at}.files", role.files, 0, MAX_FILES)
     _check_files(role.files, f"{at}.files")
+    if role.stdin is not None:
+        _check_digest(f"{at}.stdin", role.stdin.digest)
     _check_count(f"{at}.outputs", role.outputs, 0, MAX_FILES)
     for index, path in enumerate(role.outputs):
         _check_path(f"{at}.outputs[{index}]", path)
@@ -211,8 +213,7 @@ def _check_environment(env: Mapping[str, str], at: str) -> None:
 def _check_files(files: tuple[InputFile, ...], at: str) -> None:
     for index, file in enumerate(files):
         _check_path(f"{at}[{index}].path", file.path)
-        if not _DIGEST.fullmatch(file.digest):
-            refuse(f"{at}[{index}].object", file.digest, '"sha256:" and 64 hexadecimal digits')
+        _check_digest(f"{at}[{index}].object", file.digest)
         check_between(f"{at}[{index}].mode", file.mode, 0, 0o777)
     paths = [PurePosixPath(file.path) for file in files]
     _check_unique(at, paths, "each path once")
@@ -220,6 +221,11 @@ def _check_files(files: tuple[InputFile, ...], at: str) -> None:
     for path in paths:
         if path in folders:
             refuse(at, str(path), "a path that is no folder of another file")
+
+
+def _check_digest(field: str, digest: str) -> None:
+    if not _DIGEST.fullmatch(digest):
+        refuse(field, digest, '"sha256:" and 64 hexadecimal digits')
 
 
 def _check_path(field: str, path: str) -> None:

@@ -209,8 +209,24 @@ async def test_a_file_that_is_not_stored_is_refused_by_its_path(platform: Platfo
     assert "in/data.csv" in str(error)
 
 
-async def test_files_are_kept_until_the_job_is_over(platform: Platform):
-    role = a_role(files=(InputFile("data", DIGEST, 3),))
+async def test_an_input_that_is_not_stored_is_refused(platform: Platform):
+    platform.keeper.gone.add(DIGEST)
+    error = await refusal(platform, a_spec(a_role(stdin=InputFile("", DIGEST, 3))))
+    assert error.details["field"] == "roles[0].stdin"
+    assert "standard input" in str(error)
+
+
+async def test_where_jobs_can_read_nothing_an_input_is_refused(platform: Platform):
+    platform.control.core.fitness._features = frozenset()
+    error = await refusal(platform, a_spec(a_role(stdin=InputFile("", DIGEST, 3))))
+    assert error.details["field"] == "roles[0].stdin"
+    assert "can have no standard input" in str(error)
+
+
+@pytest.mark.parametrize("word", ["files", "stdin"])
+async def test_files_are_kept_until_the_job_is_over(platform: Platform, word: str):
+    file = InputFile("data", DIGEST, 3)
+    role = a_role(**{word: (file,) if word == "files" else file})
     (job_id,) = await platform.submit(a_spec(role))
     assert platform.keeper.held == {f"{job_id}/inputs": {DIGEST}}
     platform.keeper.held.clear()

@@ -71,6 +71,7 @@ def roles(draw: st.DrawFn) -> Role:
         secrets=tuple(draw(st.lists(st.builds(Secret, words, words, words), max_size=2))),
         resources=MappingProxyType({"cpu": draw(counts), **amounts}),
         workdir=draw(st.just("") | words),
+        stdin=draw(st.none() | st.builds(InputFile, st.just(""), words, st.integers(0, 9))),
     )
 
 

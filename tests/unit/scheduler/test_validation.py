@@ -103,6 +103,7 @@ REFUSED = {
     "roles[0].files[0].path": with_role(files=(a_file("../secret"),)),
     "roles[0].files[0].object": with_role(files=(a_file("a", digest="md5:0"),)),
     "roles[0].files[0].mode": with_role(files=(a_file("a", mode=0o4755),)),
+    "roles[0].stdin": with_role(stdin=a_file("", digest="md5:0")),
     "roles[0].outputs[1]": with_role(outputs=("ok", "/etc/passwd")),
     "roles[0].resources.cpu": with_role(resources={"cpu": 0}),
     "roles[0].resources.memory": with_role(resources={"memory": -1}),

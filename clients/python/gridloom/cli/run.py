@@ -49,6 +49,17 @@ OPTIONS: Options = {
     "output_dir": _text(metavar="DIR", help="Bring outputs there [the current folder]."),
     "image": _text(help="Container image."),
     "workdir": _text(metavar="DIR", help="Run there and not in a fresh folder."),
+    "stdin": (
+        Annotated[
+            bool | None,
+            typer.Option(
+                "--stdin/--no-stdin",
+                show_default=False,
+                help="Send our input along [unless it is a terminal].",
+            ),
+        ],
+        None,
+    ),
     "shell": _flag("--shell", help="CMD is a line for /bin/sh."),
     "array": _text(metavar="RANGE", help='Many of it: "0-99%10"; {index} is its number.'),
     "max_parallel": _number(int, help="Elements of the array at once."),
@@ -73,10 +84,15 @@ def run(here: Here, **words: Any) -> None:
 
     Its output is shown as it comes, and its exit code is that of `gridloom run`. The program
     itself travels with the job where it is a file below this folder; other files are named with
-    -f. Ctrl-C leaves the job running, a second one cancels it. The exit code is 125 for whatever
-    Gridloom itself could not do.
+    -f. What is piped in is read to its end and sent along, for CMD to read. Ctrl-C leaves the job
+    running, a second one cancels it. The exit code is 125 for what Gridloom itself could not do.
     """
     from gridloom.cli.running import Submission, run_job
 
-    output_dir, detach = words.pop("output_dir") or ".", words.pop("detach")
-    raise typer.Exit(run_job(here, Submission(words, output_dir=output_dir, detach=detach)))
+    asked = Submission(
+        words,
+        output_dir=words.pop("output_dir") or ".",
+        detach=words.pop("detach"),
+        stdin=words.pop("stdin"),
+    )
+    raise typer.Exit(run_job(here, asked))

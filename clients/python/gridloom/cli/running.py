@@ -13,6 +13,7 @@ from gridloom import units
 from gridloom.cli import exits
 from gridloom.cli.nouns import JOB
 from gridloom.cli.screen import complain
+from gridloom.cli.stdin import kept_input, own_input
 from gridloom.cli.streaming import is_alone, mark_of, write_piece
 from gridloom.errors import GridloomError, InvalidRequestError
 from gridloom.jobs import operations
@@ -40,13 +41,18 @@ class Submission:
     words: Mapping[str, Any]
     output_dir: str
     detach: bool
+    # None: send ours along unless it is a terminal.
+    stdin: bool | None = False
 
 
 def run_job(here: Here, asked: Submission) -> int:
     """Submit and, unless detached, stay until the end; the exit code."""
     try:
         command, options = job_words(asked.words)
-        job = here.client.run(command, **options)
+        with kept_input(own_input(), wanted=asked.stdin) as stdin:
+            if stdin is not None:
+                options["stdin"] = stdin
+            job = here.client.run(command, **options)
     except GridloomError as error:
         complain(f"gridloom: {error}")
         return exits.RUN_FAILED

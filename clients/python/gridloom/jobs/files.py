@@ -32,6 +32,8 @@ class PlannedFile:
     path: str
     source: Path | bytes
     mode: int
+    # It has no name there: the command reads it from its standard input.
+    is_stdin: bool = False
 
 
 def planned_files(given: Files, folder: Path) -> list[PlannedFile]:
@@ -45,6 +47,22 @@ def planned_files(given: Files, folder: Path) -> list[PlannedFile]:
     else:
         raise _refusal(f"files cannot be {given!r}", repr(given))
     return [file for name, source in pairs for file in _walked(name, source, folder)]
+
+
+def planned_stdin(given: str | Path | bytes | None, folder: Path) -> list[PlannedFile]:
+    """What the command is to read: the bytes, or what is in the file; nothing for None."""
+    if given is None:
+        return []
+    if isinstance(given, bytes):
+        return [PlannedFile("", given, _BYTES_MODE, is_stdin=True)]
+    if not isinstance(given, str | Path):
+        raise InvalidRequestError(
+            f"stdin cannot be {given!r}", field="stdin", given=repr(given), allowed="path or bytes"
+        )
+    path = folder / Path(given).expanduser()
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", field="stdin", given=str(given))
+    return [PlannedFile("", path, _BYTES_MODE, is_stdin=True)]
 
 
 def program_file(command: Sequence[str], folder: Path) -> Path | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from gridloom.jobs.array import Elements
     from gridloom.jobs.dependencies import Dependencies
@@ -18,8 +19,9 @@ class JobOptions(TypedDict, total=False):
     """What `client.run(command, ...)` takes; what is not said, the platform chooses.
 
     Amounts are of each replica. Points in time have a zone. `after` and the like are handles or
-    ids; `files` are paths, or `{name in the job: path or bytes}`; `array` is a range, numbers or
-    "0-99%10", with `{index}` in words and environment for an element's own number.
+    ids; `files` are paths, or `{name in the job: path or bytes}`; `stdin` is a path, or bytes;
+    `array` is a range, numbers or "0-99%10", with `{index}` in words and environment for an
+    element's own number.
     """
 
     # What one replica needs.
@@ -46,6 +48,7 @@ class JobOptions(TypedDict, total=False):
     # What it runs in.
     env: Mapping[str, object]
     files: Files
+    stdin: str | Path | bytes
     outputs: str | Sequence[str]
     image: str
     workdir: str

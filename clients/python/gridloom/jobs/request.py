@@ -16,7 +16,14 @@ from gridloom.api.scheduler.v1 import job_pb2
 from gridloom.errors import InvalidRequestError
 from gridloom.jobs.array import parse_array
 from gridloom.jobs.dependencies import job_ids
-from gridloom.jobs.files import SHELL, PlannedFile, planned_files, program_file, program_word
+from gridloom.jobs.files import (
+    SHELL,
+    PlannedFile,
+    planned_files,
+    planned_stdin,
+    program_file,
+    program_word,
+)
 from gridloom.jobs.options import OPTION_NAMES, JobOptions
 from gridloom.jobs.role import Command, Role
 from gridloom.jobs.times import duration_of, timestamp_of
@@ -37,6 +44,7 @@ _ROLE_WORDS = (
     "resources",
     "env",
     "files",
+    "stdin",
     "outputs",
     "image",
     "workdir",
@@ -70,7 +78,10 @@ class JobDraft:
         spec.CopyFrom(self.spec)
         for role, planned, stored in zip(spec.roles, self.files, refs, strict=True):
             for file, ref in zip(planned, stored, strict=True):
-                role.files.add(path=file.path, object=ref, mode=file.mode)
+                if file.is_stdin:
+                    role.stdin.CopyFrom(ref)
+                else:
+                    role.files.add(path=file.path, object=ref, mode=file.mode)
         return spec
 
 
@@ -254,7 +265,8 @@ def _set_array(spec: job_pb2.JobSpec, options: JobOptions) -> None:
 
 
 def _role_files(role: Role, folder: Path) -> Iterator[PlannedFile]:
-    """What was named, and the program itself where it is a file of the user's."""
+    """What was named, what is to be read, and the program itself where that is the user's file."""
+    yield from planned_stdin(role.stdin, folder)
     named = planned_files(role.files, folder)
     program = None
     if not role.workdir:

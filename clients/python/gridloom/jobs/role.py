@@ -36,6 +36,7 @@ class Role(Spelled):
     resources: Mapping[str, int] = field(default_factory=dict)
     env: Mapping[str, object] = field(default_factory=dict)
     files: Files = ()
+    stdin: str | Path | bytes | None = None
     outputs: str | Sequence[str] = ()
     image: str | None = None
     workdir: str | None = None

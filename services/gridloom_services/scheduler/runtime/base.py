@@ -45,6 +45,7 @@ class Feature(Enum):
     IMAGES = "images"
     VOLUMES = "volumes"
     SECRETS = "secrets"
+    STDIN = "standard input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,11 @@ class GangRole:
     bytes) is enforced, 0 or absent means no limit; of a colocated role the replicas on one node
     have the sum together. `workdir` is absolute, or empty for a fresh folder. `outputs` are
     paths and glob patterns below the working folder; one that names a folder means all below it.
+    `stdin` is what each replica reads from its standard input (its path says nothing); None: it is
+    empty.
 
-    `image`, `volumes` and `secrets` need the runtime's `Feature`; a runtime without images runs the
-    command in the platform's own environment and takes no notice of `image`.
+    `image`, `volumes`, `secrets` and `stdin` need the runtime's `Feature`; a runtime without images
+    runs the command in the platform's own environment and takes no notice of `image`.
     """
 
     name: str
@@ -113,6 +116,7 @@ class GangRole:
     workdir: str = ""
     volumes: tuple[Volume, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    stdin: InputFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

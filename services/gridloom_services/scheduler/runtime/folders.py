@@ -197,7 +197,7 @@ def gang_from_record(record: dict[str, Any]) -> Gang:
 
 
 def _role(record: dict[str, Any]) -> GangRole:
-    parts = {
+    parts: dict[str, Any] = {
         "replicas": tuple(record["replicas"]),
         "command": tuple(record["command"]),
         "outputs": tuple(record["outputs"]),
@@ -205,6 +205,8 @@ def _role(record: dict[str, Any]) -> GangRole:
         "volumes": tuple(Volume(**each) for each in record["volumes"]),
         "secrets": tuple(Secret(**each) for each in record["secrets"]),
     }
+    if record.get("stdin"):  # not in what an older version wrote
+        parts["stdin"] = InputFile(**record["stdin"])
     return GangRole(**{**_fields(GangRole, record), **parts})
 
 

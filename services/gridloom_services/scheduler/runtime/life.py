@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -185,6 +185,9 @@ class UnitLife:
         own = self.files.path / handover.WORK
         workdir = Path(role.workdir) if role.workdir else own
         await self._shop.staging.bring(role.files, workdir, own)
+        if role.stdin is not None:
+            stdin = replace(role.stdin, path=handover.STDIN, mode=0o400)
+            await self._shop.staging.bring([stdin], self.files.path, own)
 
     def _write_spec(self) -> None:
         self.files.path.mkdir(mode=0o700, exist_ok=True)

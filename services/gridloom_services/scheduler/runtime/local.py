@@ -97,7 +97,7 @@ class LocalRuntime:
     run in the platform's own installation. It must be opened, used and closed on one event loop.
     """
 
-    features: frozenset[Feature] = frozenset()
+    features: frozenset[Feature] = frozenset({Feature.STDIN})
 
     def __init__(
         self,

@@ -128,6 +128,7 @@ def unit_spec(gang: Gang, unit: Unit, folder: Path, marker: str, limits: Limits)
         replicas=list(unit.wanted),
         colocate=unit.colocated,
         outputs=list(role.outputs),
+        stdin=role.stdin is not None,
         memory_bytes=role.resources.get("memory", 0),
         time_limit_s=gang.time_limit_s,
         grace_s=limits.grace_s,

@@ -86,6 +86,7 @@ _READERS: Final[dict[type, dict[str, Reader]]] = {
         "volumes": _tuple_of(_value_of(Volume)),
         "secrets": _tuple_of(_value_of(Secret)),
         "resources": shared_mapping,
+        "stdin": _value_of(InputFile),
     },
     ArraySpec: {"ranges": _tuple_of(_value_of(Range))},
     Dependency: {"condition": Condition},

@@ -31,6 +31,7 @@ ROLE = GangRole(
     workdir="/home/ada",
     volumes=(Volume("data", "/data", read_only=True),),
     secrets=(Secret("s", "k", "KEY"),),
+    stdin=InputFile("", "sha256:2", 5),
 )
 GANG = Gang(
     "job_a.3-a2", "job_a", 2, (ROLE,), element=3, env={"B": "2"}, token="t", time_limit_s=1.5
@@ -44,14 +45,16 @@ def test_a_gang_is_read_back_as_it_was_written(tmp_path):
     assert folder.read() == (GANG, UNITS, True)
 
 
-def test_what_another_version_wrote_is_left_out(tmp_path):
+def test_what_another_version_wrote_is_left_out_and_what_it_did_not_know_is_not_there(tmp_path):
     folder = GangFolder(tmp_path / GANG.name)
     folder.create(GANG, UNITS)
     path = folder.path / "gang.json"
     record = json.loads(path.read_text())
+    del record["gang"]["roles"][0]["stdin"]
     record["gang"]["colour"] = record["gang"]["roles"][0]["colour"] = "blue"
     path.write_text(json.dumps(record))
-    assert folder.read() == (GANG, UNITS, True)
+    older = replace(GANG, roles=(replace(ROLE, stdin=None),))
+    assert folder.read() == (older, UNITS, True)
 
 
 def test_units_of_a_resize_take_the_place_of_the_first_ones(tmp_path):

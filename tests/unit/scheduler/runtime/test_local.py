@@ -141,6 +141,15 @@ async def test_outputs_that_were_not_stored_yet_are_stored_after_a_restart(stage
         assert ([file.path for file in end.outputs], end.exit_code) == (["a.txt"], 3)
 
 
+async def test_each_replica_reads_all_of_what_the_role_is_to_read(stage, runtime, watcher):
+    stdin = InputFile("", stage.objects.put(b"three\nshort\nlines\n"), 18)
+    made = shell("wc -l; ls -A", replicas=2, stdin=stdin)
+    await runtime.start(made, everywhere(made))
+    for index in (0, 1):
+        assert (await watcher.ended(index=index)).succeeded
+        assert (await runtime.logs(NAME, "main", index, LogStream.STDOUT)).data == b"3\n"
+
+
 async def test_a_start_that_was_cut_short_is_finished(stage):
     made = shell("echo once")
     root = Root(stage.root)

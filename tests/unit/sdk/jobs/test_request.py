@@ -8,7 +8,7 @@ import pytest
 from gridloom import Retries, Role
 from gridloom.api.objects.v1.objects_pb2 import ObjectRef
 from gridloom.api.scheduler.v1 import job_pb2
-from gridloom.errors import InvalidRequestError
+from gridloom.errors import InvalidRequestError, NotFoundError
 from gridloom.jobs.request import JobDraft, command_words, job_draft, retry_policy
 
 JOB = "job_" + "0" * 26
@@ -53,6 +53,25 @@ def test_what_is_not_said_comes_from_the_context():
     assert (spec.project, spec.queue) == ("chem", "cpu")
     assert dict(spec.roles[0].resources) == {"cpu": 1000}
     assert draft(project="bio", queue="fast").spec.project == "bio"
+
+
+def test_what_a_command_reads_travels_without_a_name(tmp_path: Path):
+    (tmp_path / "data.txt").write_text("in a file")
+    for stdin, source in ((b"bytes", b"bytes"), ("data.txt", tmp_path / "data.txt")):
+        made = draft(["cat"], tmp_path, stdin=stdin, files={"a": b""})
+        assert [file.source for file in made.files[0]] == [source, b""]
+        refs = [[ObjectRef(digest="sha256:in"), ObjectRef(digest="sha256:a")]]
+        role = made.with_objects(refs).roles[0]
+        assert [file.path for file in role.files] == ["a"]
+        assert role.stdin.digest == "sha256:in"
+    assert not draft(["cat"]).with_objects([[]]).roles[0].HasField("stdin")
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path):
+    with pytest.raises(NotFoundError, match=f"there is no file {tmp_path}/nothing"):
+        draft(["cat"], tmp_path, stdin="nothing")
+    with pytest.raises(InvalidRequestError, match="stdin cannot be 7"):
+        draft(["cat"], stdin=7)
 
 
 def test_every_submission_has_a_request_id_of_its_own_unless_one_is_given():

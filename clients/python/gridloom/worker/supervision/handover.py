@@ -18,6 +18,8 @@ LOCK = "lock"
 PID = "pid"
 STATE = "state.json"
 END = "end.json"
+# What the command reads, where the specification says so; put there before the start.
+STDIN = "stdin"
 STDOUT = "stdout"
 STDERR = "stderr"
 WORK = "work"
@@ -60,6 +62,7 @@ class Spec(NamedTuple):
     replicas: list[int]
     colocate: bool = False
     outputs: list[str] = []  # noqa: RUF012 - never changed
+    stdin: bool = False
     memory_bytes: int = 0
     time_limit_s: float | None = None
     grace_s: float = 10.0

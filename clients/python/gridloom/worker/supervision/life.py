@@ -80,7 +80,7 @@ class Supervision:
     def _start(self) -> None:
         spec = self._spec
         with contextlib.ExitStack() as stack:
-            streams = stack.enter_context(_streams())
+            streams = stack.enter_context(_streams(handover.STDIN if spec.stdin else os.devnull))
             self._kills_before = processes.kernel_kills()
             env = inherited_environment() | spec.env | {handover.MARKER: spec.marker}
             if self._reports:
@@ -266,9 +266,9 @@ class Supervision:
 
 
 @contextlib.contextmanager
-def _streams() -> Iterator[tuple[int, int, int]]:
+def _streams(stdin: str) -> Iterator[tuple[int, int, int]]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    opened = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
+    opened = [os.open(stdin, os.O_RDONLY | os.O_CLOEXEC)]
     try:
         opened += [os.open(name, flags, 0o600) for name in (handover.STDOUT, handover.STDERR)]
         yield opened[0], opened[1], opened[2]

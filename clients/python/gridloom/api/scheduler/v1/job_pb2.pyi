@@ -227,6 +227,7 @@ class Role(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     WORKDIR_FIELD_NUMBER: _builtins.int
+    STDIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"main" where there is only one."""
     replicas: _builtins.int
@@ -255,6 +256,10 @@ class Role(_message.Message):
     def resources(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Per replica: "cpu" in thousandths, "memory" in bytes, any other in whole units."""
 
+    @_builtins.property
+    def stdin(self) -> _objects_pb2.ObjectRef:
+        """What the command reads from its standard input; unset: nothing. Each replica reads all of it."""
+
     def __init__(
         self,
         *,
@@ -271,10 +276,11 @@ class Role(_message.Message):
         secrets: _abc.Iterable[Global___Secret] | None = ...,
         resources: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         workdir: _builtins.str = ...,
+        stdin: _objects_pb2.ObjectRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stdin", b"stdin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colocate", b"colocate", "command", b"command", "env", b"env", "files", b"files", "image", b"image", "min_replicas", b"min_replicas", "name", b"name", "outputs", b"outputs", "replicas", b"replicas", "resources", b"resources", "secrets", b"secrets", "volumes", b"volumes", "workdir", b"workdir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colocate", b"colocate", "command", b"command", "env", b"env", "files", b"files", "image", b"image", "min_replicas", b"min_replicas", "name", b"name", "outputs", b"outputs", "replicas", b"replicas", "resources", b"resources", "secrets", b"secrets", "stdin", b"stdin", "volumes", b"volumes", "workdir", b"workdir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
