@@ -39,8 +39,9 @@ _VALUE = -1
 _EXCEPTION = -2
 _LARGE = b"\x02"
 
-# Guards the step from "nobody waits" to "somebody waits" of every future, for some nanoseconds.
-_making = threading.Lock()
+# Guards the step from "nobody waits" to "somebody waits" of every future, for some nanoseconds. What
+# is made meanwhile may set the garbage collector off, and a finalizer of somebody may cancel calls.
+_making = threading.RLock()
 
 
 class _Clock:
@@ -428,7 +429,7 @@ def _wake(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
 
 def _new_lock() -> None:
     global _making  # noqa: PLW0603  # the parent's may be held by a thread that is not here
-    _making = threading.Lock()
+    _making = threading.RLock()
 
 
 fork.after_in_child(_new_lock)
