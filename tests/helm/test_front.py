@@ -6,51 +6,47 @@ import socket
 import ssl
 import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.support import haproxy
-from tests.support.chart import CHART, ROOT
 from tests.support.eventually import eventually_now
+from tests.support.front import START, free_port
+from tests.support.front import program as nginx
 
 
 @pytest.fixture(scope="module")
 def program():
-    found = haproxy.program()
-    if not found or shutil.which("openssl") is None:
-        pytest.skip("HAProxy or openssl is not on this machine and cannot be fetched")
+    found = nginx()
+    if found is None or shutil.which("openssl") is None:
+        pytest.skip("nginx or openssl is not on this machine and cannot be fetched")
     return found
 
 
 def write_certificate(folder, name):
     """A certificate and its key, in place at once as the kubelet does it."""
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    draft, final = folder / "draft.pem", folder / "tls.pem"
+    draft, final = folder / "draft.pem", folder / "tls.crt"
     files = ["-nodes", "-keyout", f"{draft}.key", "-out", str(draft)]
     command = ["openssl", *words, *files, "-subj", f"/CN={name}", "-days", "2"]
     subprocess.run(command, check=True, capture_output=True)
-    (folder / "draft.pem.key").rename(folder / "tls.pem.key")
+    (folder / "draft.pem.key").rename(folder / "tls.key")
     draft.rename(final)
 
 
 @contextmanager
 def front(program, folder, port):
-    words = dict(word.split("=", 1) for word in program if "=" in word)
-    path = os.pathsep.join((str(Path(program[-1]).parent), os.environ["PATH"]))
     environment = {
-        **words,
-        "PATH": path,
+        "PATH": os.pathsep.join((str(program.parent), os.environ["PATH"])),
+        "TMPDIR": str(folder),
         "GRIDLOOM_FRONT_PORT": str(port),
-        "GRIDLOOM_FRONT_STATUS_PORT": str(haproxy.free_port()),
-        "GRIDLOOM_FRONT_TLS": f"ssl crt {folder}/tls.pem",
-        "GRIDLOOM_FRONT_CERTIFICATE": f"{folder}/tls.pem",
-        "GRIDLOOM_FRONT_CONFIGURATION": str(ROOT / "services/front/haproxy.cfg"),
+        "GRIDLOOM_FRONT_STATUS_PORT": str(free_port()),
+        "GRIDLOOM_FRONT_CERT_FILE": f"{folder}/tls.crt",
+        "GRIDLOOM_FRONT_KEY_FILE": f"{folder}/tls.key",
         "GRIDLOOM_FRONT_LOOK_SECONDS": "0.2",
         **{f"GRIDLOOM_{name}_ADDRESS": "127.0.0.1:1" for name in ("SCHEDULER", "FUNCTIONS")},
         "GRIDLOOM_OBJECTS_ADDRESS": "127.0.0.1:1",
     }
-    command = ["sh", str(CHART / "files/front/start.sh")]
+    command = ["sh", str(START)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -76,7 +72,7 @@ def served(port):
 
 
 def test_a_renewed_certificate_is_served_and_a_stop_is_heard(program, tmp_path):
-    port = haproxy.free_port()
+    port = free_port()
     write_certificate(tmp_path, "first")
     with front(program, tmp_path, port) as process:
         eventually_now(lambda: served(port))
@@ -89,7 +85,7 @@ def test_a_renewed_certificate_is_served_and_a_stop_is_heard(program, tmp_path):
 
 def test_a_front_that_cannot_start_ends_with_its_reason(program, tmp_path):
     write_certificate(tmp_path, "first")
-    (tmp_path / "tls.pem.key").write_text("no key")
-    with front(program, tmp_path, haproxy.free_port()) as process:
+    (tmp_path / "tls.key").write_text("no key")
+    with front(program, tmp_path, free_port()) as process:
         assert process.wait(30) != 0
-    assert "tls.pem" in (tmp_path / "log").read_text()
+    assert "tls.key" in (tmp_path / "log").read_text()

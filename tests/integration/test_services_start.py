@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from tests.support.haproxy import free_port
+from tests.support.front import free_port
 from tests.support.service import ServiceProcess
 
 if TYPE_CHECKING:

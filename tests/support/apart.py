@@ -8,8 +8,8 @@ import secrets
 import signal
 from typing import TYPE_CHECKING, Self
 
+from tests.support.front import Front, free_port, program
 from tests.support.gateway import Gateway
-from tests.support.haproxy import Front, free_port, program
 from tests.support.service import ServiceProcess
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ class Apart:
         self._stack.close()
 
     def _front(self) -> Front | Gateway:
-        if words := program():
-            front = Front(words, self.addresses, {})
+        if nginx := program():
+            folder = self.folder / "front"
+            folder.mkdir(parents=True)
+            front = Front(nginx, self.addresses, folder)
             self.address = f"http://{front.address}"
             return front
         gateway = _FixedGateway(self.addresses)
@@ -108,7 +110,7 @@ class Apart:
 
 
 class _FixedGateway(Gateway):
-    """Where HAProxy cannot be had."""
+    """Where nginx cannot be had."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         super().__init__(free_port())

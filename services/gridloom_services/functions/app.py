@@ -164,6 +164,7 @@ class FunctionsApp:
         self.desk.end_streams(UnavailableError("the platform is stopping", retry_after_s=0.5))
         if self._settings.worker_transport == "stream":
             # Else the server would wait for them; on their socket workers go on until the end.
+            self._hub.close()
             self._reception.close()
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-{{/* Environment of the front: what services/front/haproxy.cfg reads. */}}
+{{/* Environment of the front: what services/front/start.sh reads. */}}
 {{- define "gridloom.front.environment" -}}
 GRIDLOOM_FRONT_PORT: "50051"
 # In clear, for the processes of jobs.
@@ -8,6 +8,7 @@ GRIDLOOM_FRONT_STATUS_PORT: "9090"
 GRIDLOOM_{{ upper $service }}_ADDRESS: {{ include "gridloom.serviceAddress" (dict "root" $ "service" $service) | quote }}
 {{- end }}
 {{- if include "gridloom.tlsEnabled" . }}
-GRIDLOOM_FRONT_TLS: ssl crt /etc/gridloom/tls/tls.pem
+GRIDLOOM_FRONT_CERT_FILE: /etc/gridloom/tls/tls.crt
+GRIDLOOM_FRONT_KEY_FILE: /etc/gridloom/tls/tls.key
 {{- end }}
 {{- end -}}

@@ -29,6 +29,8 @@ class Pool:
     """Since its present job began."""
     is_draining: bool = False
     """Its workers were told to end: for the next call there will be another job."""
+    settles_at: float = 0.0
+    """Until then its processes may still be on their way back to a service that has started."""
     look_again_at: float | None = None
     retry_at: float = 0.0
     is_acting: bool = False

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.5
 _LONGEST_PAUSE_S = 5.0
+# After a start: processes of pools that run have so long to come back before anything is made of
+# their absence.
+_RETURN_S = 3.0
 
 
 class PoolFloor(Protocol):
@@ -90,7 +93,8 @@ class Pools:
     def load(self, rows: Iterable[tuple[PoolRow, PoolSpec]]) -> None:
         """Take over what the store knows, before `run`."""
         for row, spec in rows:
-            self._index.add(Pool(row, self._checked_again(spec)))
+            settles_at = self._clock() + _RETURN_S if row.job_id else 0.0
+            self._index.add(Pool(row, self._checked_again(spec), settles_at=settles_at))
 
     def shared(self, spec: PoolSpec, owner: str) -> tuple[Pool, bool]:
         """The automatic pool of this specification, and whether it is new: then store its row.
@@ -303,6 +307,9 @@ class Pools:
             return
         if not pool.state.is_open:
             await self._wind_up(pool)
+            return
+        if pool.row.job_id and self._clock() < pool.settles_at:
+            pool.look_again_at = pool.settles_at
             return
         load = self._floor.load(pool.id)
         most = most_workers(pool.spec, self._demand, self._default_workers)

@@ -280,6 +280,30 @@ async def test_what_cannot_be_is_refused_by_name(world):
         world.pools.get("pool_9")
 
 
+# ---- after a restart
+
+
+async def test_nothing_is_made_of_absence_until_processes_have_had_the_time_to_come_back(world):
+    pool = await world.running(workers=4)
+    await world.end()
+    after = World({pool.id: world.rows[pool.id]}, world.jobs)
+    after.floor.has_host = False
+    await after.settle()
+    assert not world.jobs.jobs[pool.row.job_id].news.ended
+    after.now += 1
+    await after.work(pool, PoolLoad(waiting=1, workers=1))
+    assert world.jobs.resizes == []
+    after.now += 3
+    await after.work(pool, PoolLoad(waiting=2, workers=4, idle_since=(after.now,) * 4))
+    assert world.jobs.resizes == []
+    await after.work(pool, PoolLoad())
+    assert after.pools.get(pool.id).row.job_id == pool.row.job_id
+    after.floor.has_host = True
+    await after.work(pool, PoolLoad())
+    assert after.floor.drained == [pool.id]
+    await after.end()
+
+
 # ---- images
 
 
