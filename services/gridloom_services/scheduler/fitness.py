@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_NODES_NAMED = 5
 _MOST_KEPT = 4096
+_MIB = 1 << 20
 _GIB = 1 << 30
 
 
@@ -26,7 +27,10 @@ def shown_amount(resource: str, amount: int) -> str:
     if resource == "cpu":
         return f"{amount / 1000:g} cpu"
     if resource == "memory":
-        return f"{amount / _GIB:.4g} GiB memory"
+        size = (
+            f"{amount / _MIB:.4g} MiB" if amount < _GIB else f"{round(amount / _GIB, 2):.12g} GiB"
+        )
+        return f"{size} memory"
     return f"{amount} {resource}"
 
 

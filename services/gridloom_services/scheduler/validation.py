@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -99,13 +100,14 @@ def _check_times(spec: JobSpec, now_us: int, at: str) -> None:
     if spec.deadline_us is None:
         return
     if spec.deadline_us <= now_us:
-        refuse(f"{at}deadline", _seconds_ago(now_us - spec.deadline_us), "a point to come")
+        refuse(f"{at}deadline", _shown_moment(spec.deadline_us), "a point to come")
     if spec.start_after_us is not None and spec.start_after_us >= spec.deadline_us:
         refuse(f"{at}start_after", "not before the deadline", "a point before the deadline")
 
 
-def _seconds_ago(difference_us: int) -> str:
-    return f"{difference_us / 1e6:.0f} s ago"
+def _shown_moment(moment_us: int) -> str:
+    """Return a point in the past as people write it, not before 1970."""
+    return datetime.fromtimestamp(max(0, moment_us) // 1_000_000, UTC).isoformat()
 
 
 def _check_labels(labels: Mapping[str, str], at: str) -> None:

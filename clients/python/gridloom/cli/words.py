@@ -26,7 +26,7 @@ _STYLES = {
 
 
 # "main.0 on node7: " before what happened to a replica.
-_WHOSE = re.compile(r"^[\w-]+\.\d+ on \S+: ")
+_WHOSE = re.compile(r"(?:^|(?<=: ))[\w-]+\.\d+ on \S+: ")
 
 
 def state_word(state: JobState) -> tuple[str, str]:
@@ -62,9 +62,10 @@ def moment(point: datetime | None) -> str:
 
 
 def short_reason(job: JobInfo) -> str:
-    """Why it is in its state, without naming the only process that it has."""
+    """Why it is in its state, without naming the job itself or the only process that it has."""
     is_alone = sum(role.replicas for role in job.roles) == 1
-    return _WHOSE.sub("", job.reason) if is_alone else job.reason
+    reason = job.reason.replace(f"{job.id}.", "element ")
+    return _WHOSE.sub("", reason) if is_alone else reason
 
 
 def run_time(job: JobInfo) -> str:
