@@ -39,8 +39,8 @@ _VALUE = -1
 _EXCEPTION = -2
 _LARGE = b"\x02"
 
-# Guards the step from "nobody waits" to "somebody waits" of every future, for some nanoseconds. What
-# is made meanwhile may set the garbage collector off, and a finalizer of somebody may cancel calls.
+# Guards the step from "nobody waits" to "somebody waits" of every future, for some nanoseconds.
+# What is made meanwhile may set the garbage collector off, and a finalizer may cancel calls.
 _making = threading.RLock()
 
 
