@@ -20,10 +20,18 @@ from gridloom.api.functions.v1 import (
 )
 from gridloom.version import PROTOCOL
 from gridloom_services.common.app import PlatformContext
-from gridloom_services.common.auth import AuthenticatorChain, Principal, StaticTokenAuthenticator
+from gridloom_services.common.audit import AuditTrail
+from gridloom_services.common.auth import (
+    AuthenticatorChain,
+    StaticTokenAuthenticator,
+    administrator,
+)
 from gridloom_services.common.channels import ServiceChannels
 from gridloom_services.common.interceptors.chain import CallRules
+from gridloom_services.common.keyring import KeyRing
+from gridloom_services.common.keys import KeyHasher
 from gridloom_services.common.metrics import NO_METRICS
+from gridloom_services.common.remote_keys import RemoteKeys
 from gridloom_services.common.server import PlatformServer
 from gridloom_services.common.stop import Stop
 from gridloom_services.common.tokens import GangTokens
@@ -60,21 +68,23 @@ class Service:
         self._server: PlatformServer
 
     async def start(self) -> Self:
-        user = Principal("tester")
+        user = administrator("tester")
         chain = AuthenticatorChain([StaticTokenAuthenticator(TOKEN, user), self.tokens])
         self._server = PlatformServer(CallRules(chain, NO_METRICS))
         self._server.bind("127.0.0.1", 0)
         self.address = self._server.address
         self._channels = ServiceChannels(TOKEN, {})
-        context = PlatformContext(
+        self._context = PlatformContext(
             home=self.home,
             address=self.address,
             channels=self._channels,
             gang_tokens=self.tokens,
+            keys=KeyRing(KeyHasher(SECRET), RemoteKeys(self._channels)),
+            audit=AuditTrail(self.home / "audit.jsonl"),
             stop=Stop(),
         )
         self.app = FunctionsApp(
-            context, self.settings, self.store, self.jobs, self.objects, surroundings={}
+            self._context, self.settings, self.store, self.jobs, self.objects, surroundings={}
         )
         self._server.add(self.app)
         await self._server.start()
@@ -82,6 +92,7 @@ class Service:
 
     async def stop(self) -> None:
         await self._server.stop(Stop(), 2.0)
+        await self._context.audit.close()
         await self._channels.close()
 
     async def __aenter__(self) -> Self:

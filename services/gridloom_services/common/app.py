@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from gridloom_services.common.audit import AuditTrail
     from gridloom_services.common.channels import Channels
+    from gridloom_services.common.keyring import KeyRing
     from gridloom_services.common.stop import Stop
     from gridloom_services.common.tokens import GangTokens
 
@@ -55,11 +57,16 @@ class PlatformContext:
     channels: Channels
     # Issues the tokens of gangs. The scheduler tells it who is alive.
     gang_tokens: GangTokens
+    # Whose API keys those are that callers show. The scheduler tells it.
+    keys: KeyRing
+    # What was changed, on its way to where that is kept. The scheduler says where.
+    audit: AuditTrail
     # Streams end in good order when it is requested.
     stop: Stop
     metrics: Metrics = NO_METRICS
     limits: Limits = field(default_factory=Limits)
     # Of the settings that all services share.
+    bootstrap_key_file: Path | None = None
     common_database_url: str = ""
     start_patience_s: float = 0.0
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 
 from gridloom_services.common.errors import StartError
+from gridloom_services.common.tls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MIB = 1 << 20
 
@@ -43,10 +44,21 @@ class Channels(Protocol):
 class ServiceChannels:
     """Channels by address, one each."""
 
-    def __init__(self, token: str, addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        token: str,
+        addresses: Mapping[str, str],
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """With credentials, channels have TLS, but those to this machine."""
         self._addresses = dict(addresses)
+        self._credentials = credentials
         self._open: dict[str, grpc.aio.Channel] = {}
         self.metadata = (("authorization", f"Bearer {token}"),)
+
+    def are_here(self, address: str, services: Iterable[str]) -> None:
+        """These are in this process, whatever the settings say of them."""
+        self._addresses.update(dict.fromkeys(services, address))
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """One channel an address, shared by the services there."""
@@ -57,8 +69,13 @@ class ServiceChannels:
                 f"where is the {service} service? Set {key} to its HOST:PORT", field=key
             )
         if address not in self._open:
-            self._open[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self._open[address] = self._opened(address)
         return self._open[address]
+
+    def _opened(self, address: str) -> grpc.aio.Channel:
+        if self._credentials is None or is_loopback(address.rpartition(":")[0]):
+            return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
 
     async def close(self) -> None:
         """End the channels and the calls on them."""

@@ -24,10 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom_services.common import grpc_environment
 from gridloom_services.common.app import PlatformContext
-from gridloom_services.common.auth import AuthenticatorChain, StaticTokenAuthenticator
-from gridloom_services.common.channels import ServiceChannels
+from gridloom_services.common.entrance import Entrance
 from gridloom_services.common.errors import BrokenError, PortInUseError, SettingsError, StartError
-from gridloom_services.common.interceptors.chain import CallRules
 from gridloom_services.common.lock import FolderLock
 from gridloom_services.common.logs import configure_logs
 from gridloom_services.common.metrics import NO_METRICS, MetricsServer, PrometheusMetrics
@@ -35,12 +33,6 @@ from gridloom_services.common.migrate import migrate
 from gridloom_services.common.server import PlatformServer
 from gridloom_services.common.settings import load_server_settings, load_settings
 from gridloom_services.common.stop import Stop
-from gridloom_services.common.tokens import (
-    GangTokens,
-    ServiceTokens,
-    read_or_create_secret,
-    read_or_create_token,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -100,26 +92,31 @@ class Platform:
         """
         grpc_environment.release()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        entrance = Entrance(self._settings, _name(parts))
+        self._cleanup.push_async_callback(entrance.close)
         metrics = self._metrics()
-        secret = read_or_create_secret(self.home / "secret")
-        gang_tokens = GangTokens(secret)
-        self.server = PlatformServer(self._rules(secret, gang_tokens, metrics))
-        self.server.bind(self._settings.host, *(ports or [self._settings.port]))
+        self.server = PlatformServer(entrance.rules(metrics))
+        credentials = entrance.server_credentials()
+        wanted = ports or [self._settings.port]
+        self.server.bind(self._settings.host, *wanted, credentials=credentials)
         self._cleanup.push_async_callback(self._end_server)
-        channels = self._channels(secret, parts)
-        self._cleanup.push_async_callback(channels.close)
+        entrance.channels.are_here(self.server.inner_address, [part.name for part in parts])
         context = PlatformContext(
             home=self.home,
-            address=self._settings.public_address or self.address,
-            channels=channels,
-            gang_tokens=gang_tokens,
+            address=self._settings.public_address or self.server.inner_address,
+            channels=entrance.channels,
+            gang_tokens=entrance.gang_tokens,
             stop=self._stop,
             metrics=metrics,
+            keys=entrance.keys,
+            audit=entrance.audit,
+            bootstrap_key_file=self._settings.bootstrap_admin_key_file,
             common_database_url=self._settings.database_url,
             start_patience_s=self._settings.start_patience_s,
         )
         await self._compose(context, parts)
         await self.server.start()
+        entrance.start()
         # What is here now stays until the end: no collection needs to look at it again.
         gc.freeze()
         gc.enable()
@@ -138,18 +135,6 @@ class Platform:
     async def _end_server(self) -> None:
         await self.server.stop(self._stop, self._settings.grace_s)
 
-    def _rules(self, secret: bytes, gang_tokens: GangTokens, metrics: Metrics) -> CallRules:
-        token = read_or_create_token(self.token_file)
-        chain = (StaticTokenAuthenticator(token), gang_tokens, ServiceTokens(secret))
-        return CallRules(
-            AuthenticatorChain(chain), metrics, default_deadline_s=self._settings.default_deadline_s
-        )
-
-    def _channels(self, secret: bytes, parts: Sequence[Part]) -> ServiceChannels:
-        here = {part.name: self.address for part in parts}
-        name = parts[0].name if len(parts) == 1 else "platform"
-        return ServiceChannels(ServiceTokens(secret).issue(name), self._settings.addresses | here)
-
     def _metrics(self) -> Metrics:
         port = self._settings.metrics_port
         if port is None:
@@ -164,6 +149,11 @@ class Platform:
         self.metrics_port = server.port
         self._cleanup.callback(server.close)
         return metrics
+
+
+def _name(parts: Sequence[Part]) -> str:
+    """What this process is called among services."""
+    return parts[0].name if len(parts) == 1 else "platform"
 
 
 def run_alone(

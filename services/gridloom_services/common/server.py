@@ -47,6 +47,7 @@ class PlatformServer:
     def __init__(self, rules: CallRules, limits: Limits | None = None) -> None:
         self.rules = rules
         self.address = ""
+        self.inner_address = ""
         self._apps: list[App] = []
         self._health = Health()
         self._is_listening = False
@@ -55,16 +56,22 @@ class PlatformServer:
             interceptors=interceptors(rules), options=server_options(limits or Limits())
         )
 
-    def bind(self, host: str, *ports: int) -> None:
-        """Take the first of the ports that is free (0: any), for `address`.
+    def bind(
+        self, host: str, *ports: int, credentials: grpc.ServerCredentials | None = None
+    ) -> None:
+        """Take the first of the ports that is free (0: any), for `address`; None: without TLS.
 
-        PortInUseError names the last if none is.
+        With TLS there is a port without it besides, which only this machine reaches:
+        `inner_address`. PortInUseError names the last port if none is free.
         """
         for port in ports:
             try:
-                self.address = f"{host}:{self.grpc.add_insecure_port(f'{host}:{port}')}"
+                self.address = f"{host}:{self._bound(f'{host}:{port}', credentials)}"
             except RuntimeError:
                 continue
+            self.inner_address = self.address
+            if credentials is not None:
+                self.inner_address = f"127.0.0.1:{self._bound('127.0.0.1:0', None)}"
             return
         raise PortInUseError(
             f"port {ports[-1]} of {host} cannot be used, most likely because another process"
@@ -72,6 +79,11 @@ class PlatformServer:
             field="port",
             given=ports[-1],
         )
+
+    def _bound(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if credentials is None:
+            return self.grpc.add_insecure_port(address)
+        return self.grpc.add_secure_port(address, credentials)
 
     def add(self, app: App) -> None:
         """Register an app. The order of adding is the order of starting."""

@@ -62,6 +62,25 @@ class ServerSettings:
     start_patience_s: float = bounded(3.0, least=0)
     # A unary call whose caller gave no deadline has this one.
     default_deadline_s: float = bounded(60.0, least=0.1)
+    # What signs the tokens of gangs and services and keys the hashes of API keys: 32 bytes or more,
+    # the same for all services of a platform. None: made in the home. Where it is given there is no
+    # token file: people come in with API keys.
+    secret_file: Path | None = None
+    # For the scheduler: the first administrator's API key, in the shape that `common/keys.py` says.
+    bootstrap_admin_key_file: Path | None = None
+    # The server's certificate (with those that lead to its root) and its key, PEM; read again when
+    # they change. The CA is whom this service trusts when it calls the others, by TLS then.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+    # Callers must show a certificate of that CA: for a server that only a front and services call.
+    tls_require_client: bool = False
+    # Listen without TLS on more than loopback: behind a front that ends TLS.
+    allow_plaintext: bool = False
+    # For how long another service's word about an API key is believed: the longest that a revoked
+    # key still opens anything. While nobody answers, it holds for `key_hold_s`.
+    key_cache_s: float = bounded(5.0, least=0.1, most=60)
+    key_hold_s: float = bounded(60.0, least=0, most=3600)
     # Where the other services are, when they are not in this process.
     objects_address: str = ""
     scheduler_address: str = ""

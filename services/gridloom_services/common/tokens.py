@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gridloom_services.common.auth import Principal
-from gridloom_services.common.errors import UnauthenticatedError
+from gridloom_services.common.errors import SettingsError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +135,27 @@ def read_or_create_token(path: Path) -> str:
 def read_or_create_secret(path: Path) -> bytes:
     """The 32 secret bytes in this file of mode 0600; made now if there are none."""
     return _read_or_create(path, secrets.token_bytes(_SECRET_BYTES))
+
+
+def platform_secret(home: Path, given: Path | None) -> bytes:
+    """The secret that the services of a platform share: the given file's, else the home's own.
+
+    SettingsError where the given file cannot be it.
+    """
+    if given is None:
+        return read_or_create_secret(home / "secret")
+    try:
+        secret = given.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"the secret file {given} cannot be read: {error.strerror}", field="secret_file"
+        ) from error
+    if len(secret) < _SECRET_BYTES:
+        raise SettingsError(
+            f"the secret file {given} has {len(secret)} bytes; it takes {_SECRET_BYTES} or more",
+            field="secret_file",
+        )
+    return secret
 
 
 def _read_or_create(path: Path, fresh: bytes) -> bytes:

@@ -84,7 +84,7 @@ class Readings:
         session = await self._desk.sessions.find(found[0])
         if session is None:
             raise _unknown(field, given)
-        require_project(session.project)
+        require_project(session.project, owner=session.owner)
         if call:
             return Target(session, call=found[1])
         if await self._desk.sessions.group(session, found[1]) is None:

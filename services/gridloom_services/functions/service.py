@@ -256,7 +256,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
 
     def _own(self, pool_id: str) -> Pool:
         pool = self._pools.get(pool_id)
-        require_project(pool.row.project)
+        require_project(pool.row.project, owner=pool.row.owner)
         return pool
 
     def _pool(self, pool: Pool) -> Any:

@@ -11,7 +11,8 @@ from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.errors import FolderInUseError
 from gridloom_services.common.store import Database
-from gridloom_services.scheduler.access import GANG_METHODS
+from gridloom_services.scheduler.access.reach import GANG_METHODS
+from gridloom_services.scheduler.access_app import ACCESS_SERVICE, GANG_ACCESS_METHODS, AccessPart
 from gridloom_services.scheduler.archive import LogArchive
 from gridloom_services.scheduler.clock import SECOND_US, SystemClock, now_us
 from gridloom_services.scheduler.control import Control, Surroundings
@@ -23,7 +24,8 @@ from gridloom_services.scheduler.runtime.local import LocalRuntime, LocalSetting
 from gridloom_services.scheduler.runtime.machine import Claim
 from gridloom_services.scheduler.runtime.units import Limits
 from gridloom_services.scheduler.service import SchedulerServicer
-from gridloom_services.scheduler.store.sql import SCHEMA, SqlStore
+from gridloom_services.scheduler.store.schema import SCHEMA
+from gridloom_services.scheduler.store.sql import SqlStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,8 +69,8 @@ class SchedulerApp:
     """The scheduler in a process."""
 
     name = "scheduler"
-    grpc_services = (SERVICE,)
-    gang_methods = methods(SERVICE, *GANG_METHODS)
+    grpc_services = (SERVICE, ACCESS_SERVICE)
+    gang_methods = methods(SERVICE, *GANG_METHODS) | methods(ACCESS_SERVICE, *GANG_ACCESS_METHODS)
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class SchedulerApp:
         self._control = Control(self._surroundings(archive, Inputs(objects)))
         logs = LogReader(self._control, store, runtime, archive)
         self._servicer = SchedulerServicer(self._control, runtime, logs)
+        self._access = AccessPart(context, database, settings.audit_days)
 
     def _surroundings(self, archive: LogArchive, inputs: Inputs) -> Surroundings:
         return Surroundings(
@@ -109,6 +112,7 @@ class SchedulerApp:
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(self._servicer, server)
+        self._access.add_to(server)
 
     async def start(self) -> None:
         """Adopt what runs, and begin to schedule."""
@@ -116,6 +120,7 @@ class SchedulerApp:
             await self._runtime.open()
         except RootInUseError as error:
             raise FolderInUseError(str(error)) from error
+        await self._access.start(self._background)
         await self._control.start()
         self._context.gang_tokens.set_liveness(self._is_alive)
         self._background.repeat(self._forget_history, _DAY_S, "forget old history")
@@ -129,6 +134,7 @@ class SchedulerApp:
         await self._control.stop()
         await self._background.close()
         await self._runtime.close()
+        await self._access.stop()
         await self._database.close()
 
     def is_idle(self) -> bool:

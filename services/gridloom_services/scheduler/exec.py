@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from gridloom.api.scheduler.v1 import scheduler_pb2
 
+from gridloom_services.common.auth import current_admission
 from gridloom_services.common.errors import ConflictError, InvalidRequestError
+from gridloom_services.scheduler.access.reach import check_job
 from gridloom_services.scheduler.job import ONLY
 from gridloom_services.scheduler.runtime.base import GangNotFoundError, LogStream
 
@@ -46,6 +48,8 @@ async def exec_messages(
 
 async def _gang_of(control: Control, job_id: str) -> str:
     (target,) = await control.targets([job_id])
+    current_admission().objects.append(target.id)
+    check_job("ExecJob", target.job)
     element = ONLY if target.element is None else target.element
     gang = control.core.board.units.get((target.job.sequence, element))
     if gang is None:

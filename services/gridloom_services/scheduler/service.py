@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.api.scheduler.v1 import scheduler_pb2_grpc
 
-from gridloom_services.common.auth import current_principal, require_project
-from gridloom_services.scheduler.access import check_job, check_project, narrowed
+from gridloom_services.common.auth import (
+    current_principal,
+    project_to_look_at,
+    require_project,
+)
+from gridloom_services.scheduler.access.reach import check_job, narrowed
 from gridloom_services.scheduler.exec import exec_messages
 from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.messages import (
@@ -245,7 +249,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self, request: pb.ListQueuesRequest, context: Any
     ) -> pb.ListQueuesResponse:
         """Show queues and their use."""
-        views = self._control.core.queues.views(check_project(request.project))
+        views = self._control.core.queues.views(project_to_look_at(request.project))
         return pb.ListQueuesResponse(queues=[queue_message(view) for view in views])
 
     def _queue(self, project: str, name: str) -> pb.Queue:

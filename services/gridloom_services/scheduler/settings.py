@@ -20,3 +20,5 @@ class SchedulerSettings:
     log_limit_bytes: int = bounded(256 << 20, least=1 << 16)
     # Events of jobs that ended earlier than this are let go.
     history_days: float = bounded(30.0, least=0)
+    # Entries of the audit log that are older are let go.
+    audit_days: float = bounded(365.0, least=1)

@@ -12,6 +12,7 @@ from gridloom_services.common.auth import (
     AuthenticatorChain,
     Principal,
     StaticTokenAuthenticator,
+    administrator,
     current_principal,
 )
 from gridloom_services.common.interceptors.chain import CallRules
@@ -142,6 +143,11 @@ class EchoClient:
             await self._channel.stream_stream(path)(metadata=self._metadata).read()
 
 
+def serving_chain() -> AuthenticatorChain:
+    """Ada's token, and the gangs'."""
+    return AuthenticatorChain([StaticTokenAuthenticator(TOKEN, administrator("ada")), GANG_TOKENS])
+
+
 KINDS = ("Unary", "ServerStream", "ClientStream", "BidiStream", "WritingStream")
 
 
@@ -153,8 +159,7 @@ async def serving(
     default_deadline_s: float = 60.0,
 ) -> AsyncIterator[tuple[PlatformServer, EchoClient]]:
     """A server with this app on it, and a client."""
-    chain = AuthenticatorChain([StaticTokenAuthenticator(TOKEN, Principal("ada")), GANG_TOKENS])
-    rules = CallRules(authenticator or chain, metrics, default_deadline_s)
+    rules = CallRules(authenticator or serving_chain(), metrics, default_deadline_s)
     server = PlatformServer(rules)
     server.bind("127.0.0.1", 0)
     server.add(app)

@@ -7,7 +7,7 @@ import socket
 
 import grpc
 import pytest
-from gridloom_services.common.auth import Principal, StaticTokenAuthenticator
+from gridloom_services.common.auth import StaticTokenAuthenticator, administrator
 from gridloom_services.common.errors import PortInUseError, StartError
 from gridloom_services.common.interceptors.chain import CallRules
 from gridloom_services.common.metrics import NO_METRICS
@@ -23,7 +23,7 @@ Serving = health_pb2.HealthCheckResponse.ServingStatus
 
 
 def new_server() -> PlatformServer:
-    authenticator = StaticTokenAuthenticator(TOKEN, Principal("ada"))
+    authenticator = StaticTokenAuthenticator(TOKEN, administrator("ada"))
     return PlatformServer(CallRules(authenticator, NO_METRICS))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 
 import pytest
-from gridloom_services.common.auth import Principal, set_current_principal
+from gridloom_services.common.auth import administrator, set_current_principal
 from gridloom_services.common.errors import StorageFullError
 from gridloom_services.common.metrics import NO_METRICS
 from gridloom_services.functions import cycle as cycles
@@ -69,7 +69,7 @@ class Floor:
 
 class Bench:
     def __init__(self):
-        set_current_principal(Principal("ada"))
+        set_current_principal(administrator("ada"))
         self.store = GatedStore()
         self.desk = Desk(self.store, LIMITS, CallMetrics(NO_METRICS))
         self.desk.intake._places = Floor()

@@ -1,19 +1,32 @@
-"""Every call has an owner, or is refused."""
+"""Every call has an owner who may make it, or is refused."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from gridloom_services.common.auth import Authenticator, Principal, set_current_principal
-from gridloom_services.common.errors import PermissionDeniedError, UnauthenticatedError
+from gridloom_services.common.auth import (
+    Admission,
+    Authenticator,
+    Principal,
+    set_current_admission,
+)
+from gridloom_services.common.errors import (
+    InternalError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from gridloom_services.common.interceptors.base import CallInterceptor, Method
+from gridloom_services.common.keys import is_key
+from gridloom_services.common.permissions import RULES, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from collections.abc import Set as AbstractSet
 
     import grpc
+
+    from gridloom_services.common.keyring import KeyRing
 
 _BEARER = "Bearer "
 
@@ -22,12 +35,21 @@ _OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
 
 
 class AuthInterceptor(CallInterceptor):
-    """Finds out who calls, for `current_principal`. A gang may call only `gang_methods`."""
+    """Finds out who calls, for `current_principal`, and whether they may by `permissions.RULES`.
 
-    def __init__(self, authenticator: Authenticator, gang_methods: AbstractSet[str]) -> None:
+    A gang may call only `gang_methods`. An open stream ends when its API key does.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        gang_methods: AbstractSet[str],
+        keys: KeyRing | None = None,
+    ) -> None:
         super().__init__()
         self._authenticator = authenticator
         self._gang_methods = gang_methods
+        self._keys = keys
 
     def applies_to(self, method: Method) -> bool:
         """All but health."""
@@ -37,12 +59,31 @@ class AuthInterceptor(CallInterceptor):
     async def around(
         self, method: Method, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[None]:
-        """Before the call; nothing after it."""
-        principal = self._authenticator.authenticate(_token(context))
+        """Before the call, and beside a stream."""
+        token = _token(context)
+        if self._keys is not None and is_key(token):
+            proof = self._keys.proof(token)
+            principal = await self._keys.principal(proof)
+            admission = self._admitted(principal, method)
+            if not method.is_unary:
+                with self._keys.watching(proof, principal):
+                    yield
+                return
+        else:
+            admission = self._admitted(self._authenticator.authenticate(token), method)
+        yield
+        if method.is_unary and not admission.is_settled:
+            # Better no answer than one that nobody has looked at.
+            raise InternalError(f"{method.name} has not said which project it is about")
+
+    def _admitted(self, principal: Principal, method: Method) -> Admission:
+        admission = Admission(principal, RULES.get(method.path, UNKNOWN), method.name)
+        # Also of a call that is refused: the audit log says whose it was.
+        set_current_admission(admission)
         if principal.is_gang and method.path not in self._gang_methods:
             raise _refusal(principal, method)
-        set_current_principal(principal)
-        yield
+        admission.check_entry()
+        return admission
 
 
 def _token(context: grpc.aio.ServicerContext[Any, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gridloom_services.common.interceptors.activity import Activity, ActivityInterceptor
+from gridloom_services.common.interceptors.audit import AuditInterceptor
 from gridloom_services.common.interceptors.auth import AuthInterceptor
 from gridloom_services.common.interceptors.deadline import DeadlineInterceptor
 from gridloom_services.common.interceptors.errors import ErrorInterceptor
@@ -15,7 +16,9 @@ from gridloom_services.common.interceptors.readiness import Readiness, Readiness
 if TYPE_CHECKING:
     import grpc
 
+    from gridloom_services.common.audit import AuditTrail
     from gridloom_services.common.auth import Authenticator
+    from gridloom_services.common.keyring import KeyRing
     from gridloom_services.common.metrics import Metrics
 
 
@@ -29,6 +32,10 @@ class CallRules:
     gang_methods: set[str] = field(default_factory=set)
     readiness: Readiness = field(default_factory=Readiness)
     activity: Activity = field(default_factory=Activity)
+    # None: nobody comes in with an API key.
+    keys: KeyRing | None = None
+    # None: changes are not written down.
+    audit: AuditTrail | None = None
 
 
 def interceptors(rules: CallRules) -> list[grpc.aio.ServerInterceptor]:
@@ -38,10 +45,11 @@ def interceptors(rules: CallRules) -> list[grpc.aio.ServerInterceptor]:
         from gridloom_services.common.interceptors.metrics import MetricsInterceptor
 
         chain.append(MetricsInterceptor(rules.metrics))
+    chain += [ErrorInterceptor(), ProtocolInterceptor()]
+    if rules.audit is not None:
+        chain.append(AuditInterceptor(rules.audit))
     chain += [
-        ErrorInterceptor(),
-        ProtocolInterceptor(),
-        AuthInterceptor(rules.authenticator, rules.gang_methods),
+        AuthInterceptor(rules.authenticator, rules.gang_methods, rules.keys),
         ReadinessInterceptor(rules.readiness),
         ActivityInterceptor(rules.activity),
         DeadlineInterceptor(rules.default_deadline_s),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gridloom_services.common.schema import Schema
 
-SCHEMA = Schema(
-    "scheduler", "gridloom_services.scheduler.store.tables", Path(__file__).parent / "migrations"
-)
+# Of keys, members and the audit log; it adds to the metadata of `tables.py` beside this file.
+_TABLES = "gridloom_services.scheduler.access.store.tables"
+
+SCHEMA = Schema("scheduler", _TABLES, Path(__file__).parent / "migrations")

@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from gridloom.version import PROTOCOL
 from gridloom_services.common import errors
-from gridloom_services.common.auth import Principal
+from gridloom_services.common.auth import administrator
 from gridloom_services.common.metrics import PrometheusMetrics
 
 from tests.support.eventually import eventually
@@ -38,7 +38,7 @@ async def test_a_call_of_any_kind_is_answered_for_its_caller(kind):
     async with serving(app) as (_, client):
         answers = await client.all_of(kind, b"a")
     assert set(answers) == {b"echo a"}
-    assert set(app.callers) == {Principal("ada")}
+    assert set(app.callers) == {administrator("ada")}
 
 
 async def test_a_domain_error_reaches_the_client_with_field_given_and_allowed(kind):

@@ -1,4 +1,4 @@
-"""Who may do what. People and services act everywhere; the processes of a job only as said here."""
+"""How far a call reaches: people as far as their role, the processes of a job as said here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gridloom_services.common.auth import current_principal
+from gridloom_services.common.auth import current_principal, project_to_look_at, require_project
 from gridloom_services.common.errors import PermissionDeniedError
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ GANG_METHODS = {
 def check_job(method: str, job: Job) -> None:
     """Refuse a job that the caller may not touch with this method."""
     caller = current_principal()
-    if caller.is_gang and not _reaches(caller, GANG_METHODS[method], job):
+    if not caller.is_gang:
+        require_project(job.spec.project, owner=job.owner)
+    elif not _reaches(caller, GANG_METHODS[method], job):
         raise PermissionDeniedError(
             f"a process inside {caller.job_id} may call {method} for"
             f" {GANG_METHODS[method].value}, not for {job.id}",
@@ -66,12 +68,6 @@ def _reaches(caller: Principal, reach: Reach, job: Job) -> bool:
 def narrowed(query: JobQuery) -> JobQuery:
     """Return a query for what the caller may see of what is asked."""
     caller = current_principal()
-    if not caller.is_gang:
-        return query
-    return replace(query, project=caller.project, owner=caller.name)
-
-
-def check_project(project: str) -> str:
-    """Return the project to look at: a gang's is its own, whatever it asks."""
-    caller = current_principal()
-    return caller.project if caller.is_gang else project
+    if caller.is_gang:
+        return replace(query, project=caller.project, owner=caller.name)
+    return replace(query, project=project_to_look_at(query.project))

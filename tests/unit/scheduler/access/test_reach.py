@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gridloom.api.scheduler.v1 import scheduler_pb2
-from gridloom_services.common.auth import Principal, set_current_principal
+from gridloom_services.common.auth import Principal, administrator, set_current_principal
 from gridloom_services.common.errors import PermissionDeniedError
-from gridloom_services.scheduler.access import GANG_METHODS, check_job, check_project, narrowed
+from gridloom_services.common.permissions import UNKNOWN, Rule
+from gridloom_services.common.roles import Role
+from gridloom_services.scheduler.access.reach import GANG_METHODS, check_job, narrowed
 from gridloom_services.scheduler.query import JobQuery
 
 from tests.support.scheduler import a_job, a_spec
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.job import Job
 
 GANG = Principal("ada", "gang", "default", "job_1", 1)
-USER = Principal("ada")
+USER = administrator("ada")
+READ = Rule(Role.VIEWER)
 
 OWN = a_job(1)
 OWNERS = a_job(2)
@@ -26,11 +29,13 @@ STRANGERS = a_job(3, owner="bob")
 ELSEWHERE = a_job(4, a_spec(project="chem"))
 
 
-def as_caller(principal: Principal, work: Callable[..., Any], *args: Any) -> Any:
+def as_caller(
+    principal: Principal, work: Callable[..., Any], *args: Any, rule: Rule = UNKNOWN
+) -> Any:
     """Do it as somebody, without leaving a trace in other tests."""
 
     def call() -> Any:
-        set_current_principal(principal)
+        set_current_principal(principal, rule)
         return work(*args)
 
     return copy_context().run(call)
@@ -70,7 +75,7 @@ def test_a_gang_reaches_its_own_job_and_its_owners(job: Job, *, can_read: bool, 
 
 
 @pytest.mark.parametrize("job", [OWN, OWNERS, STRANGERS, ELSEWHERE])
-def test_people_and_services_reach_everything(job: Job):
+def test_administrators_and_services_reach_everything(job: Job):
     assert is_allowed(USER, "GetJob", job)
     assert is_allowed(Principal("functions", "service", ""), "ResizeJob", job)
 
@@ -78,5 +83,10 @@ def test_people_and_services_reach_everything(job: Job):
 def test_what_a_gang_lists_is_narrowed_to_what_it_may_see():
     assert as_caller(GANG, narrowed, JobQuery(project="chem")) == JobQuery("default", owner="ada")
     assert as_caller(USER, narrowed, JobQuery(project="chem")) == JobQuery(project="chem")
-    assert as_caller(GANG, check_project, "") == "default"
-    assert as_caller(USER, check_project, "") == ""
+
+
+def test_what_a_member_of_one_project_lists_is_that_projects():
+    member = Principal("ada", project="chem", role=Role.VIEWER)
+    assert as_caller(member, narrowed, JobQuery(), rule=READ) == JobQuery(project="chem")
+    with pytest.raises(PermissionDeniedError, match="physics"):
+        as_caller(member, narrowed, JobQuery(project="physics"), rule=READ)

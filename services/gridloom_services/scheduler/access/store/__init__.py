@@ -1,0 +1,1 @@
+"""Where keys, members and the audit log are kept."""
