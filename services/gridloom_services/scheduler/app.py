@@ -60,7 +60,10 @@ def _runtime(folder: Path, objects: ObjectsClient, settings: SchedulerSettings) 
         os.environ,
         LocalSettings(
             claim=Claim(settings.cpus, settings.memory_bytes),
-            limits=Limits(log_limit_bytes=settings.log_limit_bytes),
+            # A platform that is started again may listen elsewhere: its gangs find it in its home.
+            limits=Limits(
+                log_limit_bytes=settings.log_limit_bytes, env={"GRIDLOOM_HOME": str(folder.parent)}
+            ),
         ),
     )
 

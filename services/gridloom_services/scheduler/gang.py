@@ -23,7 +23,9 @@ def gang_of(job: Job, live: LiveGang, roles: tuple[Role, ...], token: str, addre
     """
     array = job.spec.array
     number = None if array is None else array.number(live.element)
-    env = {"GRIDLOOM_ADDRESS": address} if address else {}
+    env = {"GRIDLOOM_PROJECT": job.spec.project}
+    if address:
+        env["GRIDLOOM_ADDRESS"] = address
     if number is not None:
         env["GRIDLOOM_ARRAY_INDEX"] = str(number)
     return Gang(

@@ -103,7 +103,7 @@ async def test_accounting_sums_over_replicas_and_attempts(platform: Platform):
 async def test_the_processes_find_their_number_and_address(platform: Platform):
     (job_id,) = await platform.submit()
     gang = platform.cluster.gangs[f"{job_id}-a1"].gang
-    assert gang.env == {"GRIDLOOM_ADDRESS": "here:1"}
+    assert gang.env == {"GRIDLOOM_ADDRESS": "here:1", "GRIDLOOM_PROJECT": "default"}
     assert gang.token == f"token of {job_id}-a1"
     assert gang.time_limit_s == 7 * 24 * 3600
 

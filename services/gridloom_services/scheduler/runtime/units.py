@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gridloom.worker.supervision.handover import Spec
@@ -109,10 +109,11 @@ def _fresh_units(role: GangRole, placed: list[Assignment]) -> dict[str, Unit]:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the runtime sets for every supervisor."""
+    """What the runtime sets for every supervisor. `env` gives way to what a job says itself."""
 
     grace_s: float = 10.0
     log_limit_bytes: int = 256 << 20
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def unit_spec(gang: Gang, unit: Unit, folder: Path, marker: str, limits: Limits) -> Spec:
@@ -122,7 +123,7 @@ def unit_spec(gang: Gang, unit: Unit, folder: Path, marker: str, limits: Limits)
     return Spec(
         unit=f"{gang.name}/{unit.name}",
         command=list(role.command),
-        env=_environment(gang, role, unit, workdir),
+        env={**limits.env, **_environment(gang, role, unit, workdir)},
         workdir=workdir,
         marker=marker,
         replicas=list(unit.wanted),

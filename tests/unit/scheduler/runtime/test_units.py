@@ -158,6 +158,13 @@ def test_a_role_overrides_its_gang_and_neither_what_the_process_is():
     assert env["PYTHONUNBUFFERED"] == ""
 
 
+def test_what_the_runtime_says_gives_way_to_the_job():
+    limits = Limits(env={"A": "runtime", "B": "runtime"})
+    made = gang("x", env={"B": "job"})
+    env = unit_spec(made, first_units(made, some(0))["main.0"], FOLDER, "mark", limits).env
+    assert (env["A"], env["B"]) == ("runtime", "job")
+
+
 def test_a_shared_process_is_told_how_many_are_on_the_node():
     made = gang("x", replicas=5, colocate=True)
     unit = first_units(made, some(1, 2))["main.1"]
