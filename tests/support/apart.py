@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import signal
 from typing import TYPE_CHECKING, Self
 
 from tests.support.front import Front, free_port, program
@@ -65,13 +64,15 @@ class Apart:
 
     def start(self, name: str) -> ServiceProcess:
         """Start it, and wait until it answers."""
+        if name in self.running:
+            self.running[name].__exit__()
         self.running[name] = self.process(name).until("ready")
         return self.running[name]
 
     def end(self, name: str) -> None:
         """SIGTERM, and wait."""
         service = self.running[name]
-        service.signal(signal.SIGTERM)
+        service.__exit__()
         assert service.wait() == 0, "\n".join(service.log())
 
     def restart(self, name: str) -> None:

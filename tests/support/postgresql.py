@@ -78,10 +78,20 @@ class PostgresServer:
         self._process.wait()
         shutil.rmtree(self._folder)
 
+    def restart(self) -> None:
+        """End it as an upgrade of the server does, whoever is connected; and start it again."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+        self._process = self._serving()
+
     def _started(self) -> subprocess.Popen[bytes]:
         data = str(self._folder / "data")
         initdb = [str(self._programs / "initdb"), "--no-sync", "--no-locale", "-E", "UTF8"]
         self._run([*initdb, "-A", "trust", "-U", USER, "-D", data]).check_returncode()
+        return self._serving()
+
+    def _serving(self) -> subprocess.Popen[bytes]:
+        data = str(self._folder / "data")
         words = [word for key, value in _SETTINGS.items() for word in ("-c", f"{key}={value}")]
         command = [str(self._programs / "postgres"), "-D", data, "-k", str(self._folder), *words]
         process = subprocess.Popen(

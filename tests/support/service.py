@@ -77,6 +77,11 @@ class ServiceProcess:
         """Send a signal."""
         self._process.send_signal(number)
 
+    @property
+    def has_ended(self) -> bool:
+        """It runs no more."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self._process.kill()
