@@ -151,14 +151,15 @@ def platform(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def keepers(folder: Path) -> set[int]:
-    """Living keepers that work on this folder."""
+    """Living keepers that work on this folder; not what they fork, which has their name at first."""
     mark = f"GRIDLOOM_TEST={folder}".encode()
-    return {
+    named = {
         pid
         for pid in processes.every_pid()
         if processes.read_proc(f"{pid}/comm") == b"gl-keeper\n"
         and mark in processes.read_proc(f"{pid}/environ").split(b"\0")
     }
+    return named.difference(*(processes.descendants(pid) for pid in named))
 
 
 def supervisors(folder: Path) -> set[int]:
