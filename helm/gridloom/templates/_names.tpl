@@ -163,6 +163,20 @@ imagePullSecrets:
 - {{ $front }}.{{ .Release.Namespace }}
 - {{ $front }}.{{ .Release.Namespace }}.svc
 - {{ $front }}.{{ .Release.Namespace }}.svc.cluster.local
+{{- range .Values.tls.extraNames }}
+{{- if not (regexMatch "^[0-9.]+$|:" .) }}
+- {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Those of `tls.extraNames` that are addresses: a list in YAML. */}}
+{{- define "gridloom.tlsAddresses" -}}
+{{- range .Values.tls.extraNames }}
+{{- if regexMatch "^[0-9.]+$|:" . }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "gridloom.jobsNamespace" -}}
@@ -198,4 +212,9 @@ app.kubernetes.io/component: job
 {{/* For NOTES.txt. */}}
 {{- define "gridloom.loginCommand" -}}
 gridloom login $ADDRESS --key-file admin.key{{ if eq .Values.tls.mode "selfSigned" }} --ca-file gridloom-ca.crt{{ end }}
+{{- end -}}
+
+{{/* Changes when the certificate is to be another; a renewal of the same is seen by the front itself. */}}
+{{- define "gridloom.tlsWanted" -}}
+{{- list .Values.tls (include "gridloom.tlsNames" .) (include "gridloom.tlsAddresses" .) | toJson -}}
 {{- end -}}
