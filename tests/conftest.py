@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.postgresql import PostgresServer, programs
+from tests.support.s3 import environment, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,3 +44,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database, of each kind in turn."""
     fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """An S3 that clients in this process and in those that it starts find by their environment."""
+    with s3_server() as values, environment(values):
+        yield

@@ -34,14 +34,18 @@ DIGEST_A, DIGEST_B = digest_of(A), digest_of(B)
 # ---- contents
 
 
-@pytest.fixture(params=["files", "memory", "fsspec memory", "fsspec files"])
+@pytest.fixture(params=["files", "memory", "fsspec memory", "fsspec files", "s3"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ContentStore]:
     """Opens the same store again, as a process does that follows another."""
     memory = MemoryContents()
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    bucket = f"b{abs(hash(tmp_path))}"
     makers = {
         "files": lambda: LocalFiles(tmp_path),
         "memory": lambda: memory,
         "fsspec memory": lambda: FsspecContents(f"memory://{tmp_path}", tmp_path / "drafts"),
+        "s3": lambda: FsspecContents(f"s3://{bucket}/contents", tmp_path / "drafts"),
         "fsspec files": lambda: FsspecContents(f"file://{tmp_path}/c", tmp_path / "drafts"),
     }
 

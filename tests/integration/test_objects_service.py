@@ -22,6 +22,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.eventually import eventually_now
+from tests.support.front import free_port
+from tests.support.s3 import environment, s3_server
 from tests.support.service import ServiceProcess
 
 if TYPE_CHECKING:
@@ -193,17 +195,46 @@ def test_an_object_that_would_fill_the_disk_is_refused(tmp_path):
         assert "kept for the platform itself" in caught.value.details()
 
 
-def test_it_runs_on_postgresql_and_any_store_of_fsspec(tmp_path, postgres_url):
-    settings = {
-        "objects_database_url": postgres_url,
-        "objects_store_url": f"file://{tmp_path / 'far'}",
-    }
+@pytest.mark.parametrize("where", ["file", "s3"])
+def test_it_runs_on_postgresql_with_contents_on_a_volume_or_in_s3(
+    tmp_path, postgres_url, where, request
+):
+    if where == "s3":
+        request.getfixturevalue("s3")
+    url = {"file": f"file://{tmp_path / 'far'}", "s3": "s3://payloads/gridloom"}[where]
+    settings = {"objects_database_url": postgres_url, "objects_store_url": url}
     content = os.urandom(2 * MIB)
-    with serving(tmp_path / "home", **settings) as (_, client):
+    with serving(tmp_path / "first", **settings) as (_, client):
         client.put(content)
-    with serving(tmp_path / "home", **settings) as (_, client):
+    # A home of its own, as another node has: nothing of the first is needed.
+    with serving(tmp_path / "second", **settings) as (_, client):
         assert client.get(digest_of(content)) == content
-    assert len([path for path in (tmp_path / "far").rglob("*") if path.is_file()]) == 1
+        assert client.get(digest_of(content), MIB, 7) == content[MIB:][:7]
+
+
+def test_a_store_that_is_away_is_unavailable_and_small_objects_go_on(tmp_path):
+    content = os.urandom(MIB)
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        with s3_server(port) as values, environment(values | {"AWS_MAX_ATTEMPTS": "1"}):
+            url = "s3://payloads/gridloom"
+            _, client = stack.enter_context(serving(tmp_path, objects_store_url=url))
+            client.put(content)
+        for act in (lambda: client.get(digest_of(content)), lambda: client.put(content[1:])):
+            with pytest.raises(grpc.RpcError) as caught:
+                act()
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert f"the store of objects {url} cannot be used now" in caught.value.details()
+        assert client.get(client.put(b"small").object.digest) == b"small"
+
+
+def test_a_store_that_is_away_at_the_start_is_named(tmp_path):
+    values = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"}
+    with environment(values):
+        service = ServiceProcess("objects", tmp_path, objects_store_url="s3://bucket/x")
+        assert service.wait() == 1
+    service.__exit__()
+    assert "the store of objects s3://bucket/x cannot be used now" in service.lines[-1]
 
 
 def test_its_metrics_are_on_a_port_of_their_own(tmp_path):

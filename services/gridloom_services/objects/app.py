@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridloom.api.objects.v1 import objects_pb2_grpc
@@ -50,15 +51,18 @@ async def build(context: PlatformContext, settings: ObjectsSettings) -> ObjectsA
 
 
 def _contents(context: PlatformContext, settings: ObjectsSettings) -> ContentStore:
-    """The store of bytes; its module is imported when chosen."""
-    folder = context.folder("objects")
-    if settings.store_url:
-        from gridloom_services.objects.store.remote import FsspecContents
+    """The store of bytes; its module is imported when chosen.
 
-        return FsspecContents(settings.store_url, folder / "drafts")
-    from gridloom_services.objects.store.files import LocalFiles
+    A folder is a folder, also one on a shared volume: it is written as durably as our own.
+    """
+    scheme, _, rest = settings.store_url.partition("://")
+    if scheme in {"", "file"}:
+        from gridloom_services.objects.store.files import LocalFiles
 
-    return LocalFiles(folder)
+        return LocalFiles(Path(rest) if rest else context.folder("objects"))
+    from gridloom_services.objects.store.remote import FsspecContents
+
+    return FsspecContents(settings.store_url, context.folder("objects") / "drafts")
 
 
 class ObjectsApp:

@@ -15,7 +15,8 @@ class ObjectsSettings:
 
     # Empty: an SQLite file in the service's folder.
     database_url: str = ""
-    # Empty: files in the service's folder; else any URL of fsspec ("s3://bucket/prefix").
+    # Empty: files in the service's folder. "file:///shared/volume", or any URL of fsspec
+    # ("s3://bucket/prefix", whose keys and endpoint are those of AWS_... in the environment).
     store_url: str = ""
     max_object_bytes: int = bounded(64 * GIB, least=1)
     # Up to this size the content is in the table: one commit in place of a file.

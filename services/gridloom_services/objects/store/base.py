@@ -2,7 +2,8 @@
 
 All methods block and may be used from several threads; the service calls them off its loop. A store
 knows bytes by digest and nothing else: whether an object exists is said by the service's tables,
-a content without a row is litter. OSError (with ENOSPC for a full disk) where bytes cannot be had.
+a content without a row is litter. OSError (with ENOSPC for a full disk) where bytes cannot be had;
+a store elsewhere that is away is an UnavailableError.
 """
 
 from __future__ import annotations
