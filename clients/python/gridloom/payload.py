@@ -150,9 +150,11 @@ class PayloadCodec:
             return None
         return Encoded(INLINE + body)
 
-    def encode_chunk(self, items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Encoded:
-        """The envelope of a chunk: a pair `(args, kwargs)` an item."""
-        return self._encode(items, "the arguments", lambda: _chunk_roots(items))
+    def encode_chunk(
+        self, items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]], first: int = 0
+    ) -> Encoded:
+        """The envelope of a chunk: a pair `(args, kwargs)` an item. `first` numbers the items."""
+        return self._encode(items, "the arguments", lambda: _chunk_roots(items, first))
 
     def encode_value(self, value: Any) -> Encoded:
         """The envelope of a result. An object that waits for a call travels as itself."""
@@ -410,14 +412,16 @@ def _argument_roots(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterabl
 
 
 def _chunk_roots(
-    items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
+    items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]], first: int
 ) -> Iterable[tuple[str, Any]]:
-    for number, (args, kwargs) in enumerate(items):
+    for number, (args, kwargs) in enumerate(items, first):
         for path, value in _argument_roots(args, kwargs):
             yield f"item {number}: {path}", value
 
 
 def _result_roots(values: list[Any]) -> Iterable[tuple[str, Any]]:
+    if len(values) == 1:  # whose result it is says the call
+        return [("result", values[0])]
     return ((f"result {number}", value) for number, value in enumerate(values))
 
 

@@ -99,7 +99,7 @@ class SqliteBackend:
 
     def is_full(self, error: BaseException | None) -> bool:
         """The disk (or the file, where it is limited) is full."""
-        return _code(error) == sqlite3.SQLITE_FULL
+        return _is_full(error)
 
     def is_damaged(self, error: BaseException | None) -> bool:
         """The file is no sound database."""
@@ -148,6 +148,16 @@ def _code(error: BaseException | None) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def _is_full(error: BaseException | None) -> bool:
+    """No room for the file or its log; or for the index of the log, which then is as it was.
+
+    SQLite says of the index only that its file could not be made longer; nothing else than a full
+    disk is known to cause that, and a commit that fails there has not taken place.
+    """
+    extended = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     """Transactions begin and end where we say so, not where the driver guesses."""
     return sqlite3.connect(
@@ -194,6 +204,8 @@ def _refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
 def _start_error(error: sqlite3.Error, path: Path) -> StartError:
     if _code(error) in _DAMAGED:
         return _damaged(path, str(error))
+    if _is_full(error):
+        return StartError(f"the store {path} cannot be opened, the disk is full: make room there")
     return StartError(f"the store {path} cannot be opened: {error}")
 
 

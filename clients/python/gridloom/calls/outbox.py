@@ -214,6 +214,24 @@ class Outbox:
             self._limit = -1
         self._tell_of_room()
 
+    def refuse_unacknowledged(self, error: BaseException) -> list[Sink]:
+        """As `close`, and what is not on the platform's disk is never sent (again): whose it was.
+
+        Groups of such calls are not sealed: they are not complete.
+        """
+        self.close(error)
+        # No stream may be open: a thread of the last one may be about to leave.
+        with self.taking, self._lock:
+            self._sent.clear()
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._packed = self._last
+            for group, last in list(self.spoken.seals.items()):
+                if last > self._acknowledged:
+                    del self.spoken.seals[group]
+            refused = [number for number in self.pending if number > self._acknowledged]
+            return [self.pending.pop(number) for number in refused]
+
     def _tell_of_room(self) -> None:
         with self._lock:
             callbacks, self._room_callbacks = self._room_callbacks, []

@@ -145,7 +145,7 @@ class MapRun:
         """Send one chunk; where it cannot be pickled, item by item, so that only some fail."""
         codec = self.route.session.codec
         try:
-            encoded = codec.encode_chunk(items)
+            encoded = codec.encode_chunk(items, self.submitted)
         except Exception as error:  # noqa: BLE001  # pickling runs the user's code
             self._send_apart(items, error)
             return

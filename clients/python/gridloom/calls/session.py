@@ -27,6 +27,7 @@ from gridloom.calls.stream import Requests
 from gridloom.errors import (
     GridloomError,
     InternalError,
+    StorageFullError,
     UnavailableError,
     exception_from_call_error,
 )
@@ -79,6 +80,7 @@ class Session:
         self._spec_numbers: dict[bytes, int] = {}
         self._next_spec = 0
         self._next_group = 0
+        self._refuses = False
         self._closing = threading.Event()
         self._begun = threading.Event()
         self._requests: Requests | None = None
@@ -137,7 +139,9 @@ class Session:
         return group.number
 
     def seal(self, group: int) -> None:
-        """Say that no more calls of this group come."""
+        """Say that no more calls of this group come; where all that were put could be sent."""
+        if not self.usable:
+            return
         self.outbox.spoken.seals[group] = self.outbox.last
         self.outbox.control(lambda message: message.seals.append(_seal(group)))
 
@@ -211,16 +215,29 @@ class Session:
             seen = self._progress()
             refusal, endpoint = self._one_stream(first=seen == (0, 0) and trouble is None)
             self._begun.set()
-            if self._closing.is_set():
+            if isinstance(refusal.error, StorageFullError):
+                self._refuse_new(refusal.error)
+            if self._closing.is_set() or self._is_done:
                 return
             if trouble is None or self._progress() != seen:
                 trouble = Patience(self._connection.patience_s)
             pause_s = trouble.next_pause_s(refusal.hint_s)
-            if not _worth_another_try(refusal) or pause_s is None:
+            if pause_s is None or not _worth_another_try(refusal):
                 self._fail(_advised(refusal.error))
                 return
             self._closing.wait(min(pause_s, _LONGEST_PAUSE_S))
             self._look_up_again(endpoint)
+
+    def _refuse_new(self, error: BaseException) -> None:
+        """What the platform has not accepted ends with this error; the rest is still waited for."""
+        self.usable, self._refuses = False, True
+        for sink in self.outbox.refuse_unacknowledged(error):
+            sink.fail(error)
+
+    @property
+    def _is_done(self) -> bool:
+        """It takes nothing new, and everything that was accepted has its result."""
+        return self._refuses and not self.outbox.pending
 
     def _progress(self) -> tuple[int, int]:
         return self.outbox.acknowledged, self._inbox.results
@@ -261,6 +278,8 @@ class Session:
                 for estimate in response.estimates:
                     self.estimates[estimate.spec] = estimate.item_us / 1e6
                 self._inbox.take(response)
+                if self._is_done:
+                    requests.finish()
         finally:
             requests.close()
             stream.cancel()
@@ -284,7 +303,7 @@ class Session:
             return
         try:
             # A platform that was stopped on purpose is started only for calls that none has yet.
-            is_new = self.outbox.last > self.outbox.acknowledged
+            is_new = self.usable and self.outbox.last > self.outbox.acknowledged
             self._connection.renew(endpoint, may_start=is_new)
         except GridloomError as error:
             _log.debug("the platform is not there yet: %s", error)
@@ -328,16 +347,21 @@ def _seal(number: int) -> session_pb2.GroupSeal:
 
 
 def _worth_another_try(refusal: Refusal) -> bool:
-    """What no service said on purpose may pass: a proxy's or a dying server's word."""
-    return refusal.is_transient or (
-        isinstance(refusal.error, InternalError) and not refusal.error.details
+    """What no service said on purpose may pass: a proxy's or a dying server's word.
+
+    A full disk has room again some time: what was accepted goes on then.
+    """
+    return (
+        refusal.is_transient
+        or isinstance(refusal.error, StorageFullError)
+        or (isinstance(refusal.error, InternalError) and not refusal.error.details)
     )
 
 
 def _advised(error: GridloomError) -> GridloomError:
-    if not isinstance(error, UnavailableError):
+    if not isinstance(error, UnavailableError | StorageFullError):
         return error
-    return UnavailableError(
+    return type(error)(
         f"{error.message}; calls that were accepted go on: when the platform is back, "
         f"client.get(id) reads their results",
         **error.details,
@@ -350,7 +374,8 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 def _flush_all() -> None:
     """What a program submitted before it ended is accepted, also where it waited for nothing."""
     for session in list(_sessions):
-        if session.epoch == fork.epoch():
+        # What failed before has told whoever waits for it.
+        if session.epoch == fork.epoch() and session.usable:
             session.close()
             if lost := session.outbox.last - session.outbox.acknowledged:
                 _log.error("%s of this program's last calls did not reach the platform", lost)

@@ -31,8 +31,8 @@ from gridloom.api.functions.v1 import (
 from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
 from gridloom.api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from gridloom.payload import PayloadCodec
-from gridloom_services.common.errors import IncompleteError
-from gridloom_services.common.statuses import trailers_of
+from gridloom_services.common.errors import GridloomServiceError, IncompleteError
+from gridloom_services.common.statuses import status_of, trailers_of
 
 OK = call_pb2.CALL_STATUS_OK
 ERROR = call_pb2.CALL_STATUS_ERROR
@@ -52,6 +52,8 @@ class Script:
     part: int = 0
     window_calls: int = 0
     refuse: tuple[grpc.StatusCode, str] | None = None
+    # Why nothing can be written now.
+    trouble: GridloomServiceError | None = None
     forget_functions: bool = False
     # What was sent is all that will come: seals are lost, as with a client that was killed.
     abandon: bool = False
@@ -222,6 +224,7 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
     def OpenSession(self, request_iterator, context):  # noqa: N802
         if self.script.refuse is not None:
             context.abort(*self.script.refuse)
+        self._refuse_in_trouble(context)
         hello = next(request_iterator).hello
         session, out = self._greet(hello)
         limit = self.script.break_after.pop(0) if self.script.break_after else 0
@@ -233,8 +236,15 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
             yield response
             if self.script.twice:
                 yield response
+        self._refuse_in_trouble(context)
         if limit:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+    def _refuse_in_trouble(self, context) -> None:
+        if self.script.trouble is not None:
+            code, _ = status_of(self.script.trouble)
+            context.set_trailing_metadata(trailers_of(self.script.trouble))
+            context.abort(code, self.script.trouble.message)
 
     def _greet(self, hello):
         name = base64.b32encode(hello.session_key[:10]).decode().lower()

@@ -129,6 +129,7 @@ def test_an_argument_that_cannot_be_pickled_fails_its_item_only():
     first, second, third = results
     assert (first, third) == (1, 9)
     assert isinstance(second, UnpicklableError)
+    assert str(second).startswith("item 1: args[0]: ")
 
 
 def test_futures_among_the_items_are_waited_for_there():

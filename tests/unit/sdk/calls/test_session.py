@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import threading
 import time
 
 import grpc
 import pytest
+from gridloom import errors
 from gridloom.api.functions.v1 import session_pb2
 from gridloom.calls.future import CallFuture
 from gridloom.calls.output import Printed
@@ -17,6 +19,7 @@ from gridloom.endpoint import Endpoint
 from gridloom.errors import PermissionDeniedError, UnavailableError
 from gridloom.locate import FixedAddress
 from gridloom.payload import PayloadCodec
+from gridloom_services.common.errors import StorageFullError
 
 from tests.unit.sdk.calls.conftest import Caller
 
@@ -117,7 +120,7 @@ def test_results_that_came_while_nobody_listened_come_with_the_next_stream(calle
 def test_unconfirmed_results_come_again_and_confirmed_ones_do_not(caller, service):
     caller.submit(square, 1).result(10)
     caller.submit(square, 2).result(10)
-    service.wait_for(lambda: service.session().confirmed == 1)
+    service.wait_for(lambda: service.session().confirmed)
     assert [kept.number for kept in service.session().unconfirmed] == [2]
 
 
@@ -160,6 +163,82 @@ def test_a_callback_may_submit_also_when_the_window_is_full(connection, service)
     service.wait_for(lambda: service.session().last == 6)
     assert [f.result(10) for f in second] == [n * n for n in range(5)]
     session.close(timeout=0.1)
+
+
+# ---- a full disk
+
+
+def fill_disk(service):
+    """Nothing is accepted from now on; the stream ends, and is refused when it is opened again."""
+    service.script.acknowledge = False
+    service.script.trouble = StorageFullError("the disk is full; nothing was accepted")
+
+
+def test_on_a_full_disk_what_was_not_accepted_ends_and_the_rest_is_waited_for(
+    caller, service, session
+):
+    service.hold()
+    accepted = caller.submit(square, 3)
+    assert session.flush(10)
+    fill_disk(service)
+    refused = [caller.submit(square, n) for n in range(4, 7)]
+    service.wait_for(lambda: service.session().last == 4)
+    service.break_stream()
+    for future in refused:
+        with pytest.raises(errors.StorageFullError, match="nothing was accepted"):
+            future.result(10)
+    with pytest.raises(errors.StorageFullError):
+        caller.submit(square, 8)
+    assert not session.usable
+    assert not accepted.done()
+    with service.lock:  # as if they had never come
+        service.session().last = 1
+        for number in (2, 3, 4):
+            del service.session().calls[number]
+    service.script.trouble = None
+    service.running.set()
+    assert accepted.result(10) == 9
+    service.wait_for(lambda: service.session().confirmed)
+    assert service.session().last == 1
+
+
+def test_what_was_accepted_before_the_disk_was_full_says_at_last_how_to_come_back(service):
+    with contextlib.closing(
+        Connection(FixedAddress(Endpoint(service.address)), patience_s=0.3)
+    ) as connection:
+        session = Session(connection)
+        service.hold()
+        accepted = Caller(session).submit(square, 3)
+        assert session.flush(10)
+        fill_disk(service)
+        service.break_stream()
+        with pytest.raises(errors.StorageFullError, match="calls that were accepted go on"):
+            accepted.result(10)
+        service.running.set()
+
+
+def test_a_group_whose_last_calls_were_refused_is_not_sealed(caller, service, session):
+    service.hold()
+    group = session.new_group("map", "study")
+    accepted = caller.submit(square, 3, group=group)
+    assert session.flush(10)
+    fill_disk(service)
+    refused = caller.submit(square, 4, group=group)
+    service.wait_for(lambda: service.session().last == 2)
+    service.session().sealed.clear()
+    with service.lock:
+        service.break_stream()
+        session.seal(group)
+    with pytest.raises(errors.StorageFullError):
+        refused.result(10)
+    with service.lock:
+        service.session().last = 1
+        del service.session().calls[2]
+        service.session().sealed.clear()
+    service.script.trouble = None
+    service.running.set()
+    assert accepted.result(10) == 9
+    assert not service.session().sealed
 
 
 def test_a_call_waits_for_the_one_that_it_is_given(caller, service):
