@@ -1,6 +1,6 @@
 """A platform at the edge: a real gRPC server on a real port that says what a test tells it to say.
 
-It has every method of the three services. What a method answers is a script: a list of turns, used
+It has every method of the services. What a method answers is a script: a list of turns, used
 up one a call, the last one for ever. A turn is a message, a list of messages (for a stream), an
 `Abort`, or a function of the request that returns one of these.
 """
@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from gridloom.api.functions.v1 import functions_pb2
 from gridloom.api.objects.v1 import objects_pb2
-from gridloom.api.scheduler.v1 import scheduler_pb2
+from gridloom.api.scheduler.v1 import access_pb2, scheduler_pb2
 from gridloom.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _SERVICES = (
     scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"],
     functions_pb2.DESCRIPTOR.services_by_name["FunctionsService"],
     objects_pb2.DESCRIPTOR.services_by_name["ObjectsService"],
+    access_pb2.DESCRIPTOR.services_by_name["AccessService"],
 )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterable
 
+    from gridloom.access.face import AsyncAccess
     from gridloom.calls.client import Calls
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
@@ -205,6 +206,13 @@ class AsyncClient:
     async def nodes(self) -> list[NodeInfo]:
         """The machines, what they have and what of that is free."""
         return await self.connection.run(queue_operations.list_nodes())
+
+    @property
+    def access(self) -> AsyncAccess:
+        """API keys, members of projects and their roles, and the audit log."""
+        from gridloom.access.face import AsyncAccess
+
+        return AsyncAccess(self)
 
     # ---- calls
 

@@ -245,12 +245,26 @@ class Connection:
         time.sleep(pause_s)
 
     def look_again(self, broken: Endpoint, *, may_start: bool) -> None:
-        """`renew`, except that a platform which may not be started may also come back later."""
+        """`renew`, except that a platform which may not be started may also come back later.
+
+        A `TlsError` where it is there and waiting would not help.
+        """
+        self._check_tls(broken)
         try:
             self.renew(broken, may_start=may_start)
         except UnavailableError:
             if may_start:
                 raise
+
+    def _check_tls(self, broken: Endpoint) -> None:
+        from gridloom.locate import FixedAddress
+
+        if isinstance(self.locator, FixedAddress):
+            from gridloom.tls_trouble import tls_trouble
+
+            trouble = tls_trouble(broken)
+            if trouble is not None:
+                raise trouble
 
 
 def open_channel(endpoint: Endpoint) -> grpc.Channel:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gridloom import inventory
+    from gridloom.access.face import Access
     from gridloom.calls.client import Calls
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
@@ -73,6 +74,13 @@ class Client(JobVerbs):
             calls.close()
         _clients.forget(self)
         self.connection.close()
+
+    @property
+    def access(self) -> Access:
+        """API keys, members of projects and their roles, and the audit log."""
+        from gridloom.access.face import Access
+
+        return Access(self)
 
     # ---- anything by its id
 

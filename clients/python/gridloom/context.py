@@ -109,9 +109,13 @@ def contexts_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_contexts(file: Path) -> Contexts:
-    """What the file says; a missing one says nothing. A key that nobody knows is refused."""
+    """What the file says; a missing one says nothing. A word that nobody knows is refused.
+
+    So is a file with API keys that others than its owner may read.
+    """
     try:
         text = file.read_text("utf-8")
+        is_open = os.name == "posix" and bool(file.stat().st_mode & 0o077)
     except FileNotFoundError:
         return Contexts(file)
     import tomllib
@@ -122,6 +126,10 @@ def read_contexts(file: Path) -> Contexts:
         raise InvalidRequestError(f"{file} cannot be read: {error}", field="contexts") from None
     check_options(said, ("current", "contexts"))
     by_name = {name: _context(name, values) for name, values in said.get("contexts", {}).items()}
+    if is_open and any(context.api_key for context in by_name.values()):
+        raise InvalidRequestError(
+            f"{file} holds API keys and others may read it: chmod 600 {file}", field="contexts"
+        )
     return Contexts(file, said.get("current", EMBEDDED), by_name)
 
 

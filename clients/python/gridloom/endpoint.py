@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gridloom.errors import InvalidRequestError
 from gridloom.version import PROTOCOL, VERSION
 
 _OPTIONS = (
@@ -55,5 +56,21 @@ class Endpoint:
         return _OPTIONS + (_LOCAL_OPTIONS if self.is_local else _REMOTE_OPTIONS)
 
     def root_certificates(self) -> bytes | None:
-        """Whom to trust; None: whom gRPC trusts."""
-        return Path(self.ca_file).read_bytes() if self.ca_file else None
+        """Whom to trust: the CA that was named, else whom the system trusts.
+
+        None where the system has no such list: whom gRPC trusts. An `InvalidRequestError` where the
+        named file cannot be read.
+        """
+        import ssl
+
+        system = ssl.get_default_verify_paths().cafile
+        try:
+            if self.ca_file:
+                return Path(self.ca_file).read_bytes()
+            return Path(system).read_bytes() if system else None
+        except OSError as error:
+            raise InvalidRequestError(
+                f"{error.filename} cannot be read: {error.strerror}",
+                field="ca_file",
+                given=self.ca_file,
+            ) from None

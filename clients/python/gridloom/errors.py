@@ -163,6 +163,10 @@ class UnavailableError(GridloomError):
     """The platform cannot be reached, or does not answer in time. It was retried until then."""
 
 
+class TlsError(UnavailableError):
+    """Client and platform cannot agree on TLS: a certificate, a name, or that it is spoken."""
+
+
 class NotInstalledError(UnavailableError):
     """A part of Gridloom is not installed here; the message says what to install."""
 

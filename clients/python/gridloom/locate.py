@@ -125,7 +125,8 @@ def _place(context: Context, api_key: str | None, environment: Mapping[str, str]
         home = Path(context.home).expanduser() if context.home else default_home(environment)
         return Place(EmbeddedPlatform(home), project, queue)
     key = api_key or environment.get("GRIDLOOM_API_KEY") or context.api_key
-    endpoint = endpoint_of(context.address, token=key, ca_file=context.ca_file)
+    ca_file = context.ca_file or environment.get("GRIDLOOM_TLS_CA_FILE", "")
+    endpoint = endpoint_of(context.address, token=key, ca_file=ca_file)
     return Place(FixedAddress(endpoint), project, queue)
 
 

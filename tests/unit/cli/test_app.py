@@ -38,7 +38,10 @@ VERBS = {
     "queues": ("list", "create", "set", "delete"),
     "functions": ("list",),
     "pools": ("list", "show", "close"),
-    "contexts": ("list", "use", "set", "delete"),
+    "contexts": ("list", "show", "use", "set", "delete"),
+    "keys": ("create", "list", "revoke"),
+    "members": ("list", "set", "remove"),
+    **dict.fromkeys(("login", "logout", "whoami", "audit"), ()),
     **dict.fromkeys(("up", "down", "status", "top", "doctor", "demo"), ()),
 }
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gridloom.api.scheduler.v1 import job_pb2
+from gridloom.access.info import read_entry, read_identity, read_key, read_member
+from gridloom.api.scheduler.v1 import access_pb2, job_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.cli import documents
 from gridloom.cli.lifecycle import platform_document
@@ -28,11 +29,13 @@ from gridloom.jobs.info import (
     read_queue,
 )
 from gridloom.jobs.states import JobState, PendingReason
+from gridloom.jobs.times import timestamp_of
 
 from tests.unit.sdk.jobs.examples import array, job
 
 GUIDE = Path(__file__).parents[3] / "clients/python/docs/command-line.md"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+STAMP = timestamp_of(NOW)
 
 
 def documented(noun: str) -> dict[str, str]:
@@ -62,6 +65,10 @@ EXAMPLES = {
     ),
     "function": documents.plain(FunctionInfo("f", "d", 0, 0, 0, 0, 0.0)),
     "context": documents.context_document(Context("lab", address="x"), "lab"),
+    "key": documents.plain(read_key(access_pb2.Key(id="k", created_at=STAMP), NOW)),
+    "member": documents.plain(read_member(access_pb2.Member(user="ada", added_at=STAMP))),
+    "entry": documents.plain(read_entry(access_pb2.AuditEntry(id="e", at=STAMP))),
+    "identity": documents.plain(read_identity(access_pb2.WhoAmIResponse(name="ada"))),
     "platform": platform_document(EmbeddedPlatform(Path("/h")), None),
 }
 TYPES = {"string": str, "number": int | float, "boolean": bool, "object": dict, "array": list}

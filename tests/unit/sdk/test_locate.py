@@ -23,6 +23,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         '[contexts.lab]\naddress = "hpc.example.org"\napi_key = "k1"\nproject = "chem"\n'
         f'[contexts.mine]\nhome = "{tmp_path}/mine"\nqueue = "fast"\n'
     )
+    config.chmod(0o600)
     return {"GRIDLOOM_CONFIG": str(config)}
 
 

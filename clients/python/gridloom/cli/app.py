@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gridloom.cli import contexts, jobs, platform, pools, queues, top
+from gridloom.cli import (
+    audit,
+    contexts,
+    jobs,
+    keys,
+    login,
+    members,
+    platform,
+    pools,
+    queues,
+    top,
+)
 from gridloom.cli import run as run_verb
 from gridloom.cli.arguments import example
 from gridloom.cli.verb import Here, verb
@@ -25,6 +36,7 @@ OWN_VERBS = frozenset(
     {
         *("run", "jobs", "queues", "functions", "pools"),
         *("top", "up", "down", "status", "contexts"),
+        *("login", "logout", "whoami", "keys", "members", "audit"),
     }
 )
 ENTRY_POINTS = "gridloom.cli"
@@ -108,6 +120,12 @@ def build(verb_word: str | None = None) -> typer.Typer:
     app.command(epilog=example("gridloom down --keep"))(platform.down)
     app.command(epilog=example("gridloom status --json"))(platform.status)
     app.add_typer(contexts.app, name="contexts")
+    app.command(epilog=example("gridloom login hpc.example.org < key"))(login.login)
+    app.command(epilog=example("gridloom logout lab"))(login.logout)
+    app.command(epilog=example("gridloom whoami"))(login.whoami)
+    app.add_typer(keys.app, name="keys")
+    app.add_typer(members.app, name="members")
+    app.command(epilog=example("gridloom audit --action job. --since 2h"))(audit.audit)
     verbs = {name: _missing(name) for name in PLATFORM_VERBS}
     if verb_word is not None and verb_word not in OWN_VERBS:
         verbs |= dict(_installed_verbs())

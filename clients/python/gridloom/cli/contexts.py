@@ -27,6 +27,19 @@ def list_contexts(here: Here) -> None:
     here.screen.many(context_noun(contexts.current), contexts.everything())
 
 
+@app.command(epilog=example("gridloom contexts show lab"))
+@verb
+def show(
+    here: Here,
+    name: Annotated[str, typer.Argument(metavar="[CONTEXT]", show_default=False)] = "",
+) -> None:
+    """Show a context, else the current one. Its key is never shown."""
+    from gridloom.cli.nouns import context_noun
+
+    contexts = _contexts()
+    here.screen.one(context_noun(contexts.current), contexts.get(name or contexts.current))
+
+
 @app.command(epilog=example("gridloom contexts use lab"))
 @verb
 def use(here: Here, name: NameArgument) -> None:
@@ -44,6 +57,9 @@ def set_context(
     folder: Annotated[str, typer.Option(help="Home folder of an embedded platform.")] = "",
     default_project: Annotated[str, typer.Option(help="Project of its jobs.")] = "",
     default_queue: Annotated[str, typer.Option(help="Queue of its jobs.")] = "",
+    ca_file: Annotated[
+        str, typer.Option(help="Whose certificates to trust; else whom the system trusts.")
+    ] = "",
 ) -> None:
     """Add a context, or change one."""
     from dataclasses import replace
@@ -57,6 +73,7 @@ def set_context(
         "home": folder,
         "project": default_project,
         "queue": default_queue,
+        "ca_file": ca_file,
     }
     changed = replace(old, **{word: value for word, value in said.items() if value})
     contexts.having(changed).write()

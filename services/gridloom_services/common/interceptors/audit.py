@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ class AuditInterceptor(CallInterceptor):
             finally:
                 self._note(method, context, None, None, error)
 
-        return stream if method.has_response_stream else call
+        return stream if inspect.isasyncgenfunction(behaviour) else call
 
     def _note(
         self, method: Method, context: Any, request: Any, answer: Any, error: BaseException | None

@@ -1,0 +1,1 @@
+"""Who may come in: API keys, members of projects and their roles, and the audit log."""
