@@ -19,6 +19,7 @@ pytestmark = pytest.mark.helm
         ({"postgresql__persistence__size": "8GB"}, ["/postgresql/persistence/size"]),
         ({"images__scheduler__digest": "latest"}, ["/images/scheduler/digest"]),
         ({"projects__chem__queues__cpu__maxTimeLimit": "long"}, ["/projects/chem/queues/cpu"]),
+        ({"projects__chem__queues__cpu__quota__memory": "2Ti"}, ["/projects/chem/queues/cpu"]),
         ({"jobs__flavours__a100__tolerations": []}, ["/jobs/flavours/a100"]),
     ],
 )

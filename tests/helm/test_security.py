@@ -61,12 +61,16 @@ def test_no_secret_stands_outside_of_a_secret(name):
 def test_the_first_administrators_key_is_mounted_by_the_scheduler_and_the_test_alone():
     mounts = {
         whose
-        for whose, spec in pod_specs()
+        for whose, spec in pod_specs(*example("production"))
         for volume in spec["volumes"]
         for item in volume.get("secret", {}).get("items", ())
         if item["key"] == "admin-key"
     }
-    assert mounts == {"Deployment gridloom-scheduler", "Pod gridloom-test"}
+    assert mounts == {
+        "Deployment gridloom-scheduler",
+        "Job gridloom-projects",
+        "Pod gridloom-test",
+    }
 
 
 @pytest.mark.parametrize("name", EVERY)

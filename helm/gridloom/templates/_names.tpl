@@ -211,7 +211,7 @@ app.kubernetes.io/component: job
 
 {{/* For NOTES.txt. */}}
 {{- define "gridloom.loginCommand" -}}
-gridloom login $ADDRESS --key-file admin.key{{ if eq .Values.tls.mode "selfSigned" }} --ca-file gridloom-ca.crt{{ end }}
+gridloom login $ADDRESS{{ if eq .Values.tls.mode "selfSigned" }} --ca-file gridloom-ca.crt{{ end }} < admin.key
 {{- end -}}
 
 {{/* Changes when the certificate is to be another; a renewal of the same is seen by the front itself. */}}

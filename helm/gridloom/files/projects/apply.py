@@ -1,0 +1,43 @@
+"""Queues as the values have them: made where they are missing, changed where they differ.
+
+It can be run any number of times, and takes nothing away: a queue that left the values stays, with
+whatever waits in it, until somebody deletes it.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import gridloom
+
+# As the chart's values write them, and as the SDK does.
+WORDS = {"defaultTimeLimit": "default_time_limit", "maxTimeLimit": "max_time_limit"}
+PATIENCE = "3m"
+
+
+def main() -> None:
+    """Apply all of them; the first that is refused ends it, with its reason."""
+    wanted = json.loads(Path("/etc/gridloom/projects/projects.json").read_text(encoding="utf-8"))
+    key = Path("/etc/gridloom/access/admin-key").read_text(encoding="ascii").strip()
+    address = os.environ["GRIDLOOM_ADDRESS"]
+    for project, said in wanted.items():
+        with gridloom.connect(address, api_key=key, project=project, timeout=PATIENCE) as client:
+            for name, options in (said.get("queues") or {}).items():
+                apply(client, project, name, options or {})
+
+
+def apply(client: gridloom.Client, project: str, name: str, options: dict) -> None:
+    """One queue."""
+    words = {WORDS.get(word, word): value for word, value in options.items()}
+    try:
+        client.create_queue(name, **words)
+        done = "made"
+    except gridloom.ConflictError:
+        if words:
+            client.set_queue(name, **words)
+        done = "kept as it is wanted"
+    sys.stdout.write(f"queue {project}/{name}: {done}\n")
+
+
+main()
