@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import grpc
@@ -23,6 +23,7 @@ from gridloom.patience import Patience
 from gridloom.rpc_errors import Refusal, broken_off, refusal_of
 from gridloom.services import new_stub
 from gridloom.stillness import await_stillness
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -255,6 +256,7 @@ class Connection:
         except UnavailableError:
             if may_start:
                 raise
+
 
     def _check_tls(self, broken: Endpoint) -> None:
         from gridloom.locate import FixedAddress

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from gridloom import ids
@@ -16,6 +15,7 @@ from gridloom.channel import DEFAULT_PATIENCE_S, Connection
 from gridloom.connecting import connect
 from gridloom.jobs.face import JobVerbs
 from gridloom.lazy import LazyModule
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

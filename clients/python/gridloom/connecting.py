@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from gridloom.units import Duration
 
 GREETING_PATIENCE_S = 10.0
+
+_USED_BY_CALLS = (
+    "gridloom.calls.client",
+    "gridloom.api.functions.v1.functions_pb2_grpc",
+    "gridloom.worker.bundle",
+    "cloudpickle",
+)
 
 
 class _Search(Thread):
@@ -68,11 +76,24 @@ def connect(
     from gridloom import client, units
     from gridloom.channel import DEFAULT_PATIENCE_S
 
+    _import_meanwhile(search)
+
     patience_s = DEFAULT_PATIENCE_S if timeout is None else units.seconds(timeout, field="timeout")
     found = client.opened(place, search.result(), patience_s)
     if isinstance(place.locator, FixedAddress):
         _greet(found, min(patience_s, GREETING_PATIENCE_S))
     return found
+
+
+def _import_meanwhile(search: _Search) -> None:
+    """A platform that must be started takes longer than to import what calls need: do it now.
+
+    One that runs has been found before this begins; then, what is never used is never imported.
+    """
+    for name in _USED_BY_CALLS:
+        if not search.is_alive():
+            return
+        import_module(name)
 
 
 def _greet(client: Client, patience_s: float) -> None:

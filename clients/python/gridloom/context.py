@@ -16,12 +16,13 @@ and is current unless another is.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridloom.errors import InvalidRequestError, NotFoundError
 from gridloom.options import check_options, nearest
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gridloom.errors import InvalidRequestError
+from gridloom.values import dataclass
 from gridloom.version import PROTOCOL, VERSION
 
 _OPTIONS = (

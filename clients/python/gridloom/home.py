@@ -19,12 +19,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridloom.endpoint import Endpoint
 from gridloom.errors import NotInstalledError, UnavailableError, VersionMismatchError
+from gridloom.values import dataclass
 from gridloom.version import PROTOCOL
 
 if TYPE_CHECKING:

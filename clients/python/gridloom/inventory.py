@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridloom.api.functions.v1 import functions_pb2 as pb
 from gridloom.api.functions.v1 import pool_pb2
 from gridloom.jobs.times import moment_in, seconds_in
 from gridloom.operation import Call
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gridloom.context import Context, contexts_file, read_contexts
 from gridloom.endpoint import Endpoint
 from gridloom.errors import InvalidRequestError
 from gridloom.home import EmbeddedPlatform, default_home
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,9 @@ loop; `gridloom.channel` and `gridloom.aio` each drive the same generators.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

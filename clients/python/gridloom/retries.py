@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from gridloom import units
 from gridloom.errors import InvalidRequestError
 from gridloom.options import Spelled
+from gridloom.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

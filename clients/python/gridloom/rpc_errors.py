@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +12,7 @@ from gridloom.errors import (
     VersionMismatchError,
     exception_from_status,
 )
+from gridloom.values import dataclass
 from gridloom.version import VERSION
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ scheduler, functions.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.metrics import NO_METRICS, Metrics
 

@@ -14,8 +14,9 @@ import json
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import GridloomServiceError
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import getpass
 import hmac
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import PermissionDeniedError, UnauthenticatedError
 from gridloom_services.common.permissions import UNKNOWN, Rule, Scope

@@ -15,8 +15,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import (
     GridloomServiceError,

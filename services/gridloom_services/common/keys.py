@@ -14,7 +14,9 @@ import hmac
 import re
 import secrets
 import string
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gridloom.values import dataclass
 
 PREFIX = "glk_"
 _ID_LENGTH = 12

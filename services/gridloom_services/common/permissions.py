@@ -10,7 +10,8 @@ and whose work, the call is about. What the processes of a job may call is said 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.roles import Role
 

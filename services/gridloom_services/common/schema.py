@@ -11,9 +11,10 @@ several can share a PostgreSQL database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.cursor import SqliteCursor
 from gridloom_services.common.errors import CorruptStoreError, NewerStoreError

@@ -19,8 +19,9 @@ import gc
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from gridloom.values import dataclass
 
 from gridloom_services.common import grpc_environment
 from gridloom_services.common.app import PlatformContext

@@ -12,9 +12,10 @@ import dataclasses
 import difflib
 import types
 import typing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import SettingsError
 

@@ -25,9 +25,10 @@ import logging
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from gridloom.values import dataclass
 
 from gridloom_services.common import schema as schemas
 from gridloom_services.common.cursor import PostgresCursor, SqliteCursor

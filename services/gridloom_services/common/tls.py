@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import SettingsError
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gridloom.errors import GridloomError
+from gridloom.values import dataclass
 
 from gridloom_services.demo.programs import fits
 

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from gridloom.cli.screen import Column, Noun
 from gridloom.cli.verb import Here, verb
 from gridloom.errors import InvalidRequestError
 from gridloom.home import EmbeddedPlatform
+from gridloom.values import dataclass
 
 from gridloom_services.common.sqlite import integrity_problems
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gridloom.values import dataclass
 from gridloom.version import PROTOCOL, VERSION
 
 if TYPE_CHECKING:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
+
+from gridloom.values import dataclass
 
 SEQUENCE_BITS = 40
 """A stored id is `session number << 40 | sequence number` (or result number)."""

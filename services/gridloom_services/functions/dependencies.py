@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.functions.call import NO_ATTEMPTS, split_stored_id
 from gridloom_services.functions.dispatch import Recall

@@ -6,8 +6,10 @@ its future, and nobody else's, has the error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import GridloomServiceError, InvalidRequestError
 from gridloom_services.functions import failures

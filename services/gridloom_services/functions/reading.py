@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.auth import require_project
 from gridloom_services.common.errors import InvalidRequestError, NotFoundError

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.functions import failures
 from gridloom_services.functions.call import (

@@ -7,11 +7,11 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridloom.lazy import LazyModule
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import (
     InvalidRequestError,

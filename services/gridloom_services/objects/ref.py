@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
 

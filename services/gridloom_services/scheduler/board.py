@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.job import FRESH, ONLY, Job, LiveGang, Member, Tries
 from gridloom_services.scheduler.runs import Run, RunLength

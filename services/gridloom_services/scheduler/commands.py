@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import ConflictError, InvalidRequestError, NotFoundError
 from gridloom_services.scheduler.job import Job, Outcome, element_id

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import (
     GridloomServiceError,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.clock import SECOND_US, now_us
 from gridloom_services.scheduler.eligibility import Wait

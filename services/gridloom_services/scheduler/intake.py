@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gridloom.ids import new_id
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import ConflictError, InvalidRequestError
 from gridloom_services.scheduler.clock import now_us

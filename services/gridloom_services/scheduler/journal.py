@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.store.base import Changes
 

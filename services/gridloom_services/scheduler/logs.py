@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.job import gang_name
 from gridloom_services.scheduler.runtime.base import GangNotFoundError, LogChunk, LogStream

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.spec import nothing
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import AlreadyExistsError, ConflictError, NotFoundError
 from gridloom_services.scheduler.engine import events

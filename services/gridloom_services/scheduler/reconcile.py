@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.gang import start_placement
 from gridloom_services.scheduler.runtime.base import GangActiveError, GangNotFoundError

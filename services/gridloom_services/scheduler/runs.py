@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator

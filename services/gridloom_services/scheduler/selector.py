@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
 

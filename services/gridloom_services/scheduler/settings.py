@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gridloom.values import dataclass
 
 from gridloom_services.common.settings import bounded
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import heapq
-from dataclasses import dataclass
+
+from gridloom.values import dataclass
 
 
 class TimerKind(enum.Enum):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler import outcome as judge
 from gridloom_services.scheduler.job import ONLY, Usage

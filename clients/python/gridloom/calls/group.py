@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gridloom import units
@@ -20,6 +19,7 @@ from gridloom.jobs.times import moment_in
 from gridloom.objects import ObjectsClient
 from gridloom.options import check_choice
 from gridloom.payload import PayloadCodec
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

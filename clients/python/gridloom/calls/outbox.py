@@ -11,11 +11,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gridloom.api.functions.v1 import session_pb2
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

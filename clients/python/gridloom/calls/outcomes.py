@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gridloom.api.functions.v1 import call_pb2
@@ -10,6 +9,7 @@ from gridloom.calls.future import OK
 from gridloom.calls.shape import last_of
 from gridloom.errors import exception_from_call_error
 from gridloom.payload import LARGE
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,13 +7,14 @@ all its results. They nest. `plan` says which calls there will be, and which nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gridloom import units
 from gridloom.calls.composed import Several, Then, composed
 from gridloom.calls.function import Function
 from gridloom.calls.shape import filled
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

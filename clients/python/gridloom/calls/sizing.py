@@ -8,7 +8,8 @@ soon the first ones come back. Pure: times come as arguments.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from gridloom.values import dataclass
 
 # A chunk should keep its worker busy for this long: long beside the way there and back, short
 # beside the patience of a person, and of the other workers at the end.

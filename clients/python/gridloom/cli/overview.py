@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gridloom.cli.documents import job_document, node_document, queue_document
 from gridloom.cli.lifecycle import platform_document
 from gridloom.cli.nouns import JOB, NODE, QUEUE
 from gridloom.cli.screen import console, print_table, table_of
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from gridloom.cli.verb import Here

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from gridloom.jobs import operations
 from gridloom.jobs.logs import LineReading, LogQuery, LogReading
 from gridloom.jobs.outcome import failed_numbers, name_of
 from gridloom.jobs.states import JobState
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from gridloom import units
 from gridloom.errors import InvalidRequestError
+from gridloom.values import dataclass
 
 Elements: TypeAlias = int | str | Iterable[int]
 

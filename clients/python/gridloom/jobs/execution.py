@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,6 +9,7 @@ import grpc
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.errors import InvalidRequestError, UnavailableError
 from gridloom.rpc_errors import refusal_of
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gridloom.errors import InvalidRequestError, NotFoundError
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from gridloom.jobs.role import Files

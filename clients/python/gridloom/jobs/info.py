@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
 from gridloom.jobs.states import FailureClass, JobState, PendingReason
 from gridloom.jobs.times import moment_in, seconds_in
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

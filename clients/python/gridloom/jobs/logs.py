@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridloom import units
 from gridloom.api.scheduler.v1 import scheduler_pb2
 from gridloom.operation import Call
 from gridloom.options import check_choice
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gridloom.options import Spelled
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from gridloom import units

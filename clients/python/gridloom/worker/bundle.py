@@ -21,11 +21,11 @@ import sys
 import sysconfig
 import types
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridloom.errors import InvalidRequestError
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

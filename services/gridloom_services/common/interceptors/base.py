@@ -8,10 +8,10 @@ interceptor costs is paid once a call: messages of a stream pass through `yield`
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

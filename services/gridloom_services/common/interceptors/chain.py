@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.interceptors.activity import Activity, ActivityInterceptor
 from gridloom_services.common.interceptors.audit import AuditInterceptor

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.functions.call import NO_ATTEMPTS, stored_id
 from gridloom_services.functions.ranges import Ranges

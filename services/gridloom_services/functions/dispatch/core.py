@@ -7,9 +7,11 @@ whatever workers answer, and is with one worker at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.functions.call import Status
 from gridloom_services.functions.dispatch.lane import within

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.functions.dispatch.spill import Spill
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import NotFoundError
 from gridloom_services.functions.pools.sizing import Demand

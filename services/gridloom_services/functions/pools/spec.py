@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from gridloom_services.common.cursor import PostgresCursor, SqliteCursor
+from gridloom_services.common.cursor import SqliteCursor
 from gridloom_services.common.errors import GridloomServiceError
 from gridloom_services.common.store import Database
 from gridloom_services.functions.store import codec, pruning, reading, writing
@@ -14,8 +14,6 @@ from gridloom_services.functions.store.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sqlalchemy import Connection
 
     from gridloom_services.common.cursor import Cursor
     from gridloom_services.functions.call import Function
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
         SessionRow,
         SpecRow,
     )
-
-T = TypeVar("T")
 
 WAL_BYTES = 16 << 20
 """Larger than the default: a flood of calls should not checkpoint at every tenth commit."""
@@ -92,33 +88,23 @@ class SqlCallStore:
 
     async def _commit_in_thread(self, work: Callable[[Cursor], Found], done: Done) -> None:
         try:
-            found: Found | Exception = await self._database.write(
-                lambda connection: work(PostgresCursor(connection))
-            )
+            found: Found | Exception = await self._database.run(work)
         except Exception as error:  # noqa: BLE001  # it belongs to whoever commits
             found = error
         done(found)
 
-    def _cursor(self, connection: Connection) -> Cursor:
-        if self._database.is_sqlite:
-            return SqliteCursor(self._database.raw)
-        return PostgresCursor(connection)
-
-    async def _read(self, work: Callable[[Cursor], T]) -> T:
-        return await self._database.read(lambda connection: work(self._cursor(connection)))
-
     async def recover(self) -> Recovered:
         """What is unfinished."""
-        return await self._read(reading.recover)
+        return await self._database.run(reading.recover)
 
     async def function(self, digest: bytes) -> Function | None:
         """A function's code."""
-        row = await self._read(lambda cursor: cursor.one(sql.FUNCTION, digest))
+        row = await self._database.run(lambda cursor: cursor.one(sql.FUNCTION, digest))
         return None if row is None else codec.function_row(row)
 
     async def functions(self, project: str) -> list[Function]:
         """Those of a project, without their code."""
-        rows = await self._read(lambda cursor: cursor.all(sql.FUNCTIONS, b"", project))
+        rows = await self._database.run(lambda cursor: cursor.all(sql.FUNCTIONS, b"", project))
         return [codec.function_row(row) for row in rows]
 
     async def session(
@@ -128,18 +114,20 @@ class SqlCallStore:
         given: dict[str, bytes | str | int] = {"key": key, "name": name, "number": number}
         column, value = next((name, value) for name, value in given.items() if value)
         query = f"{sql.SESSIONS} WHERE {column} = ?"
-        row = await self._read(lambda cursor: cursor.one(query, value))
+        row = await self._database.run(lambda cursor: cursor.one(query, value))
         return None if row is None else codec.session_row(row)
 
     async def spec(self, session: int, number: int) -> SpecRow | None:
         """A specification."""
         query = f"{sql.SPECS} WHERE session = ? AND number = ?"
-        row = await self._read(lambda cursor: cursor.one(query, session, number))
+        row = await self._database.run(lambda cursor: cursor.one(query, session, number))
         return None if row is None else codec.spec_row(row)
 
     async def group(self, group_id: int) -> GroupRow | None:
         """A group."""
-        row = await self._read(lambda cursor: cursor.one(f"{sql.GROUPS} WHERE id = ?", group_id))
+        row = await self._database.run(
+            lambda cursor: cursor.one(f"{sql.GROUPS} WHERE id = ?", group_id)
+        )
         return None if row is None else codec.group_row(row)
 
     async def groups(
@@ -147,30 +135,28 @@ class SqlCallStore:
     ) -> list[GroupRow]:
         """Newest first."""
         at, group = before or _NEWEST
-        rows = await self._read(
+        rows = await self._database.run(
             lambda cursor: cursor.all(sql.GROUPS_PAGE, project, at, group, limit)
         )
         return [codec.group_row(row) for row in rows]
 
     async def results(self, query: ResultQuery) -> list[ResultRow]:
         """Results after a number, in order."""
-        return await self._read(lambda cursor: reading.results(cursor, query))
+        return await self._database.run(lambda cursor: reading.results(cursor, query))
 
     async def block(self, call: int) -> BlockRow | None:
         """The block that holds a call which has not ended."""
-        return await self._read(lambda cursor: reading.block_of(cursor, call))
+        return await self._database.run(lambda cursor: reading.block_of(cursor, call))
 
     async def outputs(self, query: OutputQuery) -> list[tuple[int, OutputRow]]:
         """What was printed."""
         statement = sql.OUTPUTS_OF_CALL if query.call else sql.OUTPUTS_OF_GROUP
         whose = query.call or query.group
-        rows = await self._read(
+        rows = await self._database.run(
             lambda cursor: cursor.all(statement, whose, query.after, query.limit)
         )
         return [codec.output_row(row) for row in rows]
 
     async def prune(self, before: float, limit: int) -> Pruned:
         """Remove some of what is older."""
-        return await self._database.write(
-            lambda connection: pruning.prune(self._cursor(connection), before, limit)
-        )
+        return await self._database.run(lambda cursor: pruning.prune(cursor, before, limit))

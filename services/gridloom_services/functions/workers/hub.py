@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom.api.functions.v1 import worker_pb2
+from gridloom.values import dataclass
 
 from gridloom_services.functions import wire
 from gridloom_services.functions.dispatch import Death, Worker

@@ -7,8 +7,10 @@ counts here, and counts at once for every call of this process.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError, NotFoundError
 from gridloom_services.common.keyring import KeyVerdict

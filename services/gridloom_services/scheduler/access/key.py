@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.common.roles import EVERYWHERE, WORDS, Role

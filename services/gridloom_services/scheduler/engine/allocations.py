@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import Block, Ints, Need, Resources, Table
 
 if TYPE_CHECKING:

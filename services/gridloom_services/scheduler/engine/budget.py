@@ -5,12 +5,12 @@ A promise holds its queue's quota from its start on: work that would still run t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import FAR
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import FAR, Need, Resources, Table
 from gridloom_services.scheduler.engine.errors import EngineError
 from gridloom_services.scheduler.engine.events import MAX_REPLICAS, MAX_ROLES, RoleRequest

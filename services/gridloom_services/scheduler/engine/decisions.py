@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.events import (
     Assignment,
     Grown,

@@ -12,12 +12,12 @@ are tried in steps of 1, 2, 4, ... and between the last failure and the first su
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import FAR, Ints
 from gridloom_services.scheduler.engine.fit import place
 from gridloom_services.scheduler.engine.promises import left_at, subtract

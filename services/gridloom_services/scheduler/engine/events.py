@@ -12,8 +12,10 @@ name, at most `MAX_AMOUNT` each. A queue is the string "project/name". An elemen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from gridloom_services.common.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,11 +6,11 @@ among the jobs, has no promise, and lasts no longer than its gang (`fixed_end`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import FAR, Ints, Table
 from gridloom_services.scheduler.engine.errors import EngineError
 

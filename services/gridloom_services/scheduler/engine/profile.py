@@ -6,11 +6,11 @@ overran its limit counts as ending one second from now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import Ints
 from gridloom_services.scheduler.engine.nodes import FREENESS_BITS, RANK_BITS
 

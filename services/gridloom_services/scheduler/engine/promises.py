@@ -8,11 +8,12 @@ before `e`, of what is free then less what is promised then.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine.columns import FAR
 
 if TYPE_CHECKING:

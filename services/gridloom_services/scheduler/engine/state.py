@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gridloom_services.common.values import dataclass
 from gridloom_services.scheduler.engine import events
 from gridloom_services.scheduler.engine.accounts import QueueTable
 from gridloom_services.scheduler.engine.allocations import EntryTable, Gang, picks_of

@@ -8,9 +8,11 @@ implementation (`tests/contract/test_runtime.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.states import FailureClass
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from gridloom.values import dataclass
 from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.processes import boot_id
 from gridloom.worker.supervision.records import read_record, sync_folder, write_record

@@ -11,10 +11,11 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from gridloom.values import dataclass
 from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import End
 from gridloom.worker.supervision.processes import identity, is_alive

@@ -8,9 +8,10 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar
 
+from gridloom.values import dataclass
 from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import Stop
 from gridloom.worker.supervision.records import take_lock

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.runtime.base import NodeCapacity
 

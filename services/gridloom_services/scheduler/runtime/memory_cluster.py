@@ -7,8 +7,10 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.runtime.base import (
     Assignment,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from gridloom.values import dataclass
 from gridloom.worker.supervision.handover import Spec
 
 if TYPE_CHECKING:

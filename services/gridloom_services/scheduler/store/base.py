@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
+
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from gridloom_services.scheduler.job import Event, GangEnd, Job, LiveGang, Promise, Tries
