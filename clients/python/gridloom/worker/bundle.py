@@ -2,8 +2,9 @@
 
 A function of an importable module is pickled by its name, and whoever opens it must be able to
 import that module. Installed packages are the image's business; everything else that the function
-needs (by the import statements of its modules, and theirs) goes along in a zip. The same modules
-make the same zip, byte by byte, so that it is stored and unpacked once.
+needs (by the import statements of its modules, and theirs) goes along in a zip, packages with their
+data files. The same modules make the same zip, byte by byte, so that it is stored and unpacked
+once.
 
 Code in `__main__` needs no module: it is pickled by value. What `__main__` has imported goes along
 in any case, since arguments may be made of it.
@@ -77,8 +78,11 @@ def bundle_for(function: Callable[..., Any], *, limit_bytes: int = LIMIT_BYTES) 
         wanted += [*source.imports, *_parents(name), *_loaded_below(name)]
     if not sources:
         return None
-    _check_size(sources, limit_bytes)
-    return _zipped(sources)
+    files = {source.name: source.data for source in sources.values()}
+    for name in sources:
+        files.update(_data_of(name))
+    _check_size(files, limit_bytes)
+    return _zipped(files, tuple(sorted(sources)))
 
 
 # ---- which modules
@@ -226,6 +230,18 @@ def _read_module(name: str) -> _Source | None:
     return _Source(path, data, _imports(name, data, is_package=is_package))
 
 
+def _data_of(name: str) -> dict[str, bytes]:
+    """The data files of a package, by their path in the zip; none of a module."""
+    from gridloom.worker.package_data import data_files
+
+    file = _module_file(name)
+    if file is None or file.stem != "__init__":
+        return {}
+    base = name.replace(".", "/")
+    found = data_files(name, file.parent)
+    return {f"{base}/{path}": place.read_bytes() for path, place in found.items()}
+
+
 def _init_path(name: str) -> str:
     return f"{name.replace('.', '/')}/__init__.py"
 
@@ -261,21 +277,21 @@ def _imported_from(node: ast.ImportFrom, name: str, *, is_package: bool) -> Iter
 # ---- the zip
 
 
-def _check_size(sources: dict[str, _Source], limit_bytes: int) -> None:
-    size = sum(len(source.data) for source in sources.values())
+def _check_size(files: dict[str, bytes], limit_bytes: int) -> None:
+    size = sum(map(len, files.values()))
     if size > limit_bytes:
         raise InvalidRequestError(
-            f"the modules that the function needs take {size:,} bytes; the limit is "
-            f"{limit_bytes:,}: install them where the workers run",
+            f"the modules that the function needs, and their data files, take {size:,} bytes; the"
+            f" limit is {limit_bytes:,}: install them where the workers run",
             field="function",
         )
 
 
-def _zipped(sources: dict[str, _Source]) -> Bundle:
+def _zipped(files: dict[str, bytes], modules: tuple[str, ...]) -> Bundle:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for source in sorted(sources.values(), key=lambda each: each.name):
-            archive.writestr(zipfile.ZipInfo(source.name, _EPOCH), source.data)
+        for name, content in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     data = file.getvalue()
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Bundle(data, digest, tuple(sorted(sources)))
+    return Bundle(data, digest, modules)
