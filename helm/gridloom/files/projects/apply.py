@@ -1,4 +1,4 @@
-"""Queues as the values have them: made where they are missing, changed where they differ.
+"""`apply.py PROJECTS KEY`: queues as the values have them, made or changed; both are files.
 
 It can be run any number of times, and takes nothing away: a queue that left the values stays, with
 whatever waits in it, until somebody deletes it.
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import gridloom
+from gridloom.errors import ConflictError
 
 # As the chart's values write them, and as the SDK does.
 WORDS = {"defaultTimeLimit": "default_time_limit", "maxTimeLimit": "max_time_limit"}
@@ -18,8 +19,9 @@ PATIENCE = "3m"
 
 def main() -> None:
     """Apply all of them; the first that is refused ends it, with its reason."""
-    wanted = json.loads(Path("/etc/gridloom/projects/projects.json").read_text(encoding="utf-8"))
-    key = Path("/etc/gridloom/access/admin-key").read_text(encoding="ascii").strip()
+    projects, key_file = map(Path, sys.argv[1:])
+    wanted = json.loads(projects.read_text(encoding="utf-8"))
+    key = key_file.read_text(encoding="ascii").strip()
     address = os.environ["GRIDLOOM_ADDRESS"]
     for project, said in wanted.items():
         with gridloom.connect(address, api_key=key, project=project, timeout=PATIENCE) as client:
@@ -33,7 +35,7 @@ def apply(client: gridloom.Client, project: str, name: str, options: dict) -> No
     try:
         client.create_queue(name, **words)
         done = "made"
-    except gridloom.ConflictError:
+    except ConflictError:
         if words:
             client.set_queue(name, **words)
         done = "kept as it is wanted"
