@@ -72,9 +72,11 @@ def program_file(command: Sequence[str], folder: Path) -> Path | None:
     ("python plot.py"), where it is a file below `folder`.
     """
     words = _plain_words(command)
-    program = Path(program_word(command))
-    is_looked_up = bool(words) and str(program) == words[0] and "/" not in words[0]
-    if is_looked_up or program.is_absolute() or ".." in program.parts:
+    word = program_word(command)
+    if words and word == words[0] and "/" not in word:  # it is looked up on the PATH there
+        return None
+    program = Path(word)
+    if program.is_absolute() or ".." in program.parts:
         return None
     return program if (folder / program).is_file() else None
 
@@ -84,7 +86,7 @@ def program_word(command: Sequence[str]) -> str:
     words = _plain_words(command)
     if not words:
         return ""
-    if any(PurePosixPath(words[0]).name.startswith(name) for name in _INTERPRETERS):
+    if words[0].rpartition("/")[2].startswith(_INTERPRETERS):
         return _script(words[1:]) or words[0]
     return words[0]
 

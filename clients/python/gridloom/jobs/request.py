@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridloom import units
@@ -74,6 +74,8 @@ class JobDraft:
 
     def with_objects(self, refs: Sequence[Sequence[ObjectRef]]) -> job_pb2.JobSpec:
         """The whole job: `refs` are the stored files, in the order of `files`."""
+        if not any(refs):
+            return self.spec
         spec = job_pb2.JobSpec()
         spec.CopyFrom(self.spec)
         for role, planned, stored in zip(spec.roles, self.files, refs, strict=True):
@@ -211,7 +213,7 @@ def _roles(command: Command | None, options: JobOptions) -> list[Role]:
 
 def _name(role: Role) -> str:
     program = program_word(command_words(role.command, shell=role.shell))
-    return PurePosixPath(program).name or role.name
+    return program.rstrip("/").rpartition("/")[2] or role.name
 
 
 def _word(word: object) -> str:
@@ -249,7 +251,8 @@ def _set_times(spec: job_pb2.JobSpec, options: JobOptions) -> None:
 
 def _set_dependencies(spec: job_pb2.JobSpec, options: JobOptions) -> None:
     for word, condition in _CONDITIONS.items():
-        for job_id in job_ids(options.get(word, ()), field=word):  # type: ignore[arg-type]
+        given = options.get(word)
+        for job_id in () if given is None else job_ids(given, field=word):  # type: ignore[arg-type]
             spec.dependencies.add(job_id=job_id, condition=condition)
 
 

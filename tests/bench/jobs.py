@@ -1,0 +1,85 @@
+"""How fast command jobs are accepted: in batches, and as one array.
+
+`python -m tests.bench.jobs` starts a platform of its own. What is submitted waits behind one job
+that holds every CPU, as on a busy cluster: planned over, and not started. Each acknowledged job is
+on disk.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gridloom
+
+from tests.support.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPETITIONS = 5
+JOBS = 5_000
+BATCH = 1_000
+ELEMENTS = 100_000
+
+
+def batches(client: gridloom.Client) -> float:
+    """Jobs a second, many at once."""
+    started = time.perf_counter()
+    for _ in range(JOBS // BATCH):
+        client.run_many([{"command": ["true"], "labels": {"bench": "a"}}] * BATCH)
+    return JOBS / (time.perf_counter() - started)
+
+
+def one_by_one(client: gridloom.Client) -> float:
+    """Jobs a second, each waited for."""
+    started = time.perf_counter()
+    for _ in range(JOBS // 20):
+        client.run(["true"], labels={"bench": "a"})
+    return JOBS / 20 / (time.perf_counter() - started)
+
+
+def array(client: gridloom.Client) -> float:
+    """Seconds until a large array is accepted."""
+    started = time.perf_counter()
+    client.run(["true"], array=ELEMENTS, labels={"bench": "a"})
+    return time.perf_counter() - started
+
+
+MEASURES: tuple[tuple[str, Callable[[gridloom.Client], float], str], ...] = (
+    (f"jobs in batches of {BATCH:,}", batches, "{:,.0f} jobs/s"),
+    ("jobs one by one", one_by_one, "{:,.0f} jobs/s"),
+    (f"an array of {ELEMENTS:,}", array, "{:.3f} s"),
+)
+
+
+def main() -> None:
+    """Measure and print: median, and the range."""
+    with tempfile.TemporaryDirectory(prefix="gridloom-bench-") as folder:
+        home = Home(Path(folder) / "home")
+        try:
+            with gridloom.connect(home=home.path) as client:
+                (node,) = client.nodes()
+                client.run(["sleep", "1000"], cpus=node.capacity["cpu"] / 1000)
+                for name, measure, form in MEASURES:
+                    print(f"{name:32} {_measured(client, measure, form)}")
+        finally:
+            home.close()
+
+
+def _measured(
+    client: gridloom.Client, measure: Callable[[gridloom.Client], float], form: str
+) -> str:
+    found = []
+    for _ in range(REPETITIONS):
+        found.append(measure(client))
+        client.cancel(list(client.jobs(labels={"bench": "a"}, state="unfinished")))
+    low, middle, high = min(found), statistics.median(found), max(found)
+    return f"{form.format(middle)} ({form.format(low)} to {form.format(high)})"
+
+
+if __name__ == "__main__":
+    main()
