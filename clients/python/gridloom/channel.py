@@ -257,7 +257,6 @@ class Connection:
             if may_start:
                 raise
 
-
     def _check_tls(self, broken: Endpoint) -> None:
         from gridloom.locate import FixedAddress
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from gridloom_services.common.errors import CorruptStoreError
-from gridloom_services.common.sqlite import integrity_problems
+from gridloom_services.common.sqlite import SqliteBackend, integrity_problems
 from gridloom_services.common.store import EXIT_STORE_FAILED, Database
 
 from tests.unit.common.tables import SCHEMA, add, numbers
@@ -90,6 +91,16 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     with pytest.raises(CorruptStoreError, match="not a database"):
         await Database.open(f"sqlite:///{path}", SCHEMA)
     assert path.read_bytes().startswith(b"a letter")
+
+
+def test_a_log_whose_index_cannot_grow_is_a_full_disk(tmp_path):
+    backend = SqliteBackend(tmp_path / "store.db")
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert backend.is_full(error)
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    assert not backend.is_full(error)
+    backend.close()
 
 
 async def test_the_full_check_finds_damage_and_nothing_where_there_is_none(tmp_path):

@@ -159,6 +159,15 @@ class Pool:
             self.tracker.wait()
         self.close(cancel_running=kind is not None)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The same without blocking the event loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.__exit__, kind)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Pool) and other.id == self.id
 

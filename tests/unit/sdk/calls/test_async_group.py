@@ -7,6 +7,7 @@ import asyncio
 import gridloom
 import pytest
 from gridloom.aio import AsyncClient
+from gridloom.api.functions.v1 import pool_pb2
 from gridloom.calls.async_group import AsyncGroup
 from gridloom.calls.group import Group
 from gridloom.calls.states import CallState
@@ -89,6 +90,17 @@ async def test_large_results_are_fetched_beside_the_loop(client, aio):
     identifier, _ = await asyncio.to_thread(finished_map, client, inflated, [1, 2], chunk_size=1)
     group = await aio.get(identifier)
     assert [len(value) async for value in group.results()] == [400_000, 800_000]
+
+
+async def test_leaving_a_pool_waits_for_its_calls_without_holding_up_the_loop(aio, service):
+    service.hold()
+    async with await aio.pool(workers=2) as pool:
+        future = pool.submit(square, 3)
+        asyncio.get_running_loop().call_later(0.05, service.running.set)
+    assert future.done()
+    assert await future == 9
+    (closed,) = service.pools.values()
+    assert closed.state == pool_pb2.POOL_STATE_CLOSED
 
 
 async def test_the_result_of_a_workflow_has_its_shape(client, aio):
