@@ -18,7 +18,7 @@ STUBS := clients/python/gridloom/api
 
 .PHONY: help
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Gridloom needs Python 3.11, 3.12 or 3.13: none was found" >&2; exit 1; }
@@ -74,9 +74,31 @@ proto: $(VENV)/.installed-dev ## Generate the stubs from proto/
 proto-check: proto ## Fail when the checked-in stubs are not those of proto/
 	@git diff --exit-code --stat -- $(STUBS) || { echo "stubs differ from proto/: run make proto and commit" >&2; exit 1; }
 
+.PHONY: schemas
+schemas: $(VENV)/.installed-dev ## Write what a fresh SQLite store is made from, after tables have changed
+	$(BIN)/python -m tests.support.schemas
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## Measure calls and the scheduling engine (prints a table)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: helm-test
+helm-test: $(VENV)/.installed-dev ## Lint, render and check the chart (builds helm where there is none; E2E_KUBECONFIG adds a dry run)
+	$(BIN)/python -m tests.helm $(ARGS)
+
+.PHONY: images
+images: $(VENV)/.installed-dev ## Build the container images (BASE=a Debian, PYTHONS="3.11 3.13" of the workers)
+	$(BIN)/python -m tests.e2e.images
+
+.PHONY: e2e-node-image
+e2e-node-image: $(VENV)/.installed-dev ## Make the node image of the tests' cluster, where no image registry is reached
+	$(BIN)/python -m tests.e2e.node_image $(ARGS)
+
+# The cluster goes however the tests end. What it costs to make is kept in ~/.cache/gridloom/e2e.
+.PHONY: e2e
+e2e: $(VENV)/.installed-dev ## Test on a real cluster (KEEP=1 keeps it, ARGS="-k gang" runs a part)
+	@trap 'test -n "$${KEEP:-}" || $(BIN)/python -m tests.e2e.cluster down' EXIT; \
+	  $(BIN)/python -m pytest -n 0 tests/e2e $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other verbs made

@@ -50,12 +50,13 @@ class Cluster:
         return [word.removeprefix("node/") for word in words]
 
     def load(self, images: Sequence[str]) -> None:
-        """Have the images of this machine's docker on every node."""
+        """Have the images of this machine's docker on every worker."""
         if not self.ours:
             say(f"E2E_KUBECONFIG: the cluster must find {', '.join(images)} by itself")
             return
         with step(f"load {', '.join(images)}"):
-            run([kind_program(), "load", "docker-image", "--name", NAME, *images])
+            nodes = ",".join(self.workers())
+            run([kind_program(), "load", "docker-image", "--name", NAME, "--nodes", nodes, *images])
 
 
 def existing() -> Cluster | None:
