@@ -54,7 +54,9 @@ class Gateway(grpc.GenericRpcHandler):
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details() or "", error.trailing_metadata())
+            await context.abort(
+                error.code(), error.details() or "", tuple(error.trailing_metadata())
+            )
         finally:
             call.cancel()
 

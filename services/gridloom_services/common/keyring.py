@@ -114,6 +114,7 @@ class KeyRing:
         self._looking: asyncio.Task[None] | None = None
         # Nobody answered: until then what is remembered is used without asking.
         self._silent_until = 0.0
+        self._silence = ""
         # How often somebody else was asked.
         self.questions = 0
 
@@ -200,7 +201,8 @@ class KeyRing:
         self.questions += 1
         try:
             verdicts = await self._source.verdicts(proofs)
-        except UnavailableError:
+        except UnavailableError as error:
+            self._silence = error.message
             self._silent_until = self._clock() + _SILENCE_S
             return
         now = self._clock()
@@ -214,7 +216,7 @@ class KeyRing:
         answer = self._known.get(proof)
         if answer is None or self._age(answer) >= self._times.hold_s:
             raise UnavailableError(
-                "nobody can say now whose this API key is: the scheduler does not answer",
+                f"nobody can say now whose this API key is: {self._silence}",
                 retry_after_s=0.5,
             )
         return answer.verdict

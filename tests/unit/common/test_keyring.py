@@ -107,7 +107,7 @@ async def test_while_nobody_answers_a_known_key_holds_for_its_time(bench):
 
 async def test_an_unknown_key_is_not_called_wrong_while_nobody_answers(bench):
     bench.keeper.is_away = True
-    with pytest.raises(UnavailableError, match="does not answer"):
+    with pytest.raises(UnavailableError, match="whose this API key is: away"):
         await bench.whose()
 
 
