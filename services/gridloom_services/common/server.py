@@ -25,7 +25,11 @@ _log = logging.getLogger(__name__)
 _LAST_SECONDS = 5.0
 
 
-def server_options(limits: Limits) -> list[tuple[str, int]]:
+# A client that says nothing for so long is asked, and gone when it does not answer within that.
+_SILENCE_MS = 20_000
+
+
+def server_options(limits: Limits, *, silence_ms: int = _SILENCE_MS) -> list[tuple[str, int]]:
     """The channel arguments of every server."""
     return [
         # Else a second process could bind the same port silently and take half of the calls.
@@ -35,6 +39,11 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
         # A client may ask often whether we live: it wants to know soon, and that costs us nothing.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
         ("grpc.keepalive_permit_without_calls", 1),
+        # And we ask: one that is frozen, or whose machine is gone, does not say goodbye. With its
+        # own ping gRPC would have a patience of its own, of a minute.
+        ("grpc.keepalive_time_ms", silence_ms),
+        ("grpc.http2.ping_timeout_ms", silence_ms),
+        ("grpc.http2.max_pings_without_data", 0),
     ]
 
 
