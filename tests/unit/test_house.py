@@ -25,6 +25,7 @@ def test_the_services_of_today_are_known():
         "services/gridloom_services/{}/__main__.py",
         "services/gridloom_services/{}/settings.py",
         "services/gridloom_services/{}/service.py",
+        "helm/gridloom/templates/{}",
         "tests/unit/{}",
     ],
 )
@@ -65,3 +66,12 @@ def test_nothing_else_has_moved_in_at_the_top():
     rooms = {"clients", "helm", "kernels", "proto", "services", "tests"}
     folders = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")}
     assert folders - rooms <= {"build", "dist"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_a_block_of_values_an_image_and_a_build_target(service):
+    values = (ROOT / "helm/gridloom/values.yaml").read_text(encoding="utf-8")
+    dockerfile = (ROOT / "services/Dockerfile").read_text(encoding="utf-8")
+    assert f"\n{service}:\n" in values
+    assert f"  {service}: {{repository: gridloom/{service}," in values
+    assert f" AS {service}\n" in dockerfile
