@@ -85,6 +85,11 @@ class Platform:
         """Where it is reached: HOST:PORT."""
         return self.server.address
 
+    @property
+    def inner_address(self) -> str:
+        """Where programs of this machine reach it, without TLS: HOST:PORT."""
+        return self.server.inner_address
+
     async def start(self, parts: Sequence[Part], *, ports: Sequence[int] | None = None) -> None:
         """Compose the parts and start them; when it returns, all of them answer.
 

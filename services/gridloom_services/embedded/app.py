@@ -76,7 +76,7 @@ async def _start(platform: Platform, server: ServerSettings, parts: Sequence[Par
 
 def _announce(platform: Platform) -> None:
     record = PlatformRecord.of_this_process(
-        platform.address, platform.token_file, platform.metrics_port
+        platform.inner_address, platform.token_file, platform.metrics_port
     )
     record.write(platform.home)
     if sys.stdout.isatty():
