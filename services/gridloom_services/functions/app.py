@@ -168,9 +168,14 @@ class FunctionsApp:
             self._reception.close()
 
     async def stop(self) -> None:
-        """Let go: workers keep what they hold, and its answer is for the next start to refuse."""
+        """Let go: workers keep what they hold, and its answer is for the next start to refuse.
+
+        Where there is nothing to do, pools end with the service: the next call brings another.
+        """
         await self._background.close()
         self._sharing.close()
+        if not self.desk.ledger.unfinished:
+            self._hub.send_home()
         self._hub.close()
         await self.socket.stop()
         await self.desk.close()

@@ -74,6 +74,15 @@ def test_the_end_of_the_stream_is_a_lost_link(pair):
         link.send(worker_pb2.WorkerFrame(host=worker_pb2.HostStatus(workers=1)))
 
 
+def test_what_was_said_last_is_heard_before_the_end_of_the_link(pair):
+    link, other = pair
+    other.sendall(encode_frame(resize(1)))
+    other.close()
+    assert [frame.resize.workers for frame in link.arrived()] == [1]
+    with pytest.raises(LinkLostError):
+        link.arrived()
+
+
 def test_a_length_that_cannot_be_is_a_lost_link(pair):
     link, other = pair
     other.sendall(struct.pack(">I", 0xFFFFFFFF))

@@ -120,12 +120,18 @@ class SocketLink:
         return ServiceFrame.FromString(body)
 
     def arrived(self) -> list[ServiceFrame]:
-        """The frames that are here already, without waiting."""
-        while self._read(socket.MSG_DONTWAIT):
-            pass
+        """The frames that are here already, without waiting; the end of the link after them."""
+        lost = None
+        try:
+            while self._read(socket.MSG_DONTWAIT):
+                pass
+        except LinkLostError as error:
+            lost = error
         frames = []
         while (body := self._buffer.take()) is not None:
             frames.append(ServiceFrame.FromString(body))
+        if lost is not None and not frames:
+            raise lost
         return frames
 
     def _read(self, flags: int) -> bool:

@@ -315,6 +315,11 @@ class WorkerHub:
             host.send(worker_pb2.ServiceFrame(drain=worker_pb2.Drain()))
         return bool(hosts)
 
+    def send_home(self) -> None:
+        """Tell every host to end when its workers have finished."""
+        for pool_id in {host.pool_id for host in self._hosts.values()}:
+            self.drain(pool_id)
+
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
