@@ -8,7 +8,7 @@ import itertools
 import os
 import shlex
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom.worker.supervision import handover
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-PATIENCE_S = 20.0
-NODE = "local"
+# A cluster to run the suites on that can do so, instead of on this machine.
+KUBECONFIG = os.environ.get("E2E_KUBECONFIG", "")
+NODE = os.environ.get("E2E_NODE", "gridloom-worker") if KUBECONFIG else "local"
+PATIENCE_S = 120.0 if KUBECONFIG else 20.0
 
 
 def digest_of(content: bytes) -> str:
@@ -77,6 +79,17 @@ class ObjectsInMemory:
             raise self.troubles.pop(0)
 
 
+@dataclass
+class Surroundings:
+    """What every gang is told of the platform around it, where there is one."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    token: str = ""
+
+
+AROUND = Surroundings()
+
+
 def gang(
     *command: str,
     name: str = "job_a-a1",
@@ -90,7 +103,13 @@ def gang(
     main = GangRole("main", tuple(range(replicas)), command, **role)
     job_id, _, attempt = name.rpartition("-a")
     return Gang(
-        name, job_id, int(attempt), (main,), env=env or {}, token=token, time_limit_s=time_limit_s
+        name,
+        job_id,
+        int(attempt),
+        (main,),
+        env={**AROUND.env, **(env or {})},
+        token=token or AROUND.token,
+        time_limit_s=time_limit_s,
     )
 
 
@@ -161,6 +180,9 @@ class Stage(Protocol):
     def make(self) -> Runtime:
         """A runtime that is not open yet; one after another, as after restarts."""
 
+    async def prepare(self) -> None:
+        """Wait until nothing is left of an earlier play."""
+
     async def until_over(self, name: str) -> None:
         """Wait for the end of a gang while no runtime is there to tell of it."""
 
@@ -178,6 +200,9 @@ class LocalStage:
 
     def make(self) -> Runtime:
         return LocalRuntime(self.root, self.objects, os.environ, self.settings)
+
+    async def prepare(self) -> None:
+        """Its folder is its own."""
 
     async def until_over(self, name: str) -> None:
         await eventually((self.root / name / "main.0" / handover.END).exists)
@@ -206,6 +231,9 @@ class MemoryStage:
 
     def make(self) -> Runtime:
         return MemoryRuntime(self.cluster)
+
+    async def prepare(self) -> None:
+        """Its cluster is its own."""
 
     async def until_over(self, name: str) -> None:
         replicas = self.cluster.gangs[name].replicas.values()

@@ -246,6 +246,14 @@ class PreemptedError(JobError):
     """Work of a higher priority took its place, more often than its retries allow."""
 
 
+class EvictedError(JobError):
+    """Its node threw it out: it used more than it may (disk, say), or the node was being emptied."""
+
+
+class UnschedulableError(JobError):
+    """The cluster had no room where the plan had seen some, more often than its retries allow."""
+
+
 class ImageNotFoundError(JobError):
     """Its image or program does not exist."""
 

@@ -14,8 +14,8 @@ from gridloom.values import dataclass
 class Retries(Spelled):
     """Runs again after a failure of each class; None leaves the platform's own rule.
 
-    The platform's rule: three times after a lost node (or worker) or a preemption, never after
-    anything else. `backoff` is the pause before the first of them, doubled each time up to
+    The platform's rule: three times after a lost node (or worker), a preemption, an eviction, or
+    where a cluster had no room after all, never after anything else. `backoff` is the pause before the first of them, doubled each time up to
     `max_backoff`.
     """
 
@@ -24,6 +24,8 @@ class Retries(Spelled):
     preempted: int | None = None
     out_of_memory: int | None = None
     time_limit: int | None = None
+    evicted: int | None = None
+    unschedulable: int | None = None
     backoff: units.Duration | None = None
     max_backoff: units.Duration | None = None
 

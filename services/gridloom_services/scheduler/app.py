@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from gridloom.api.scheduler.v1 import scheduler_pb2_grpc
@@ -20,9 +19,8 @@ from gridloom_services.scheduler.inputs import Inputs
 from gridloom_services.scheduler.logs import LogReader
 from gridloom_services.scheduler.metrics import SchedulerMetrics
 from gridloom_services.scheduler.objects_client import ObjectsClient
-from gridloom_services.scheduler.runtime.local import LocalRuntime, LocalSettings, RootInUseError
-from gridloom_services.scheduler.runtime.machine import Claim
-from gridloom_services.scheduler.runtime.units import Limits
+from gridloom_services.scheduler.runtime.chosen import chosen_runtime
+from gridloom_services.scheduler.runtime.local import RootInUseError
 from gridloom_services.scheduler.service import SchedulerServicer
 from gridloom_services.scheduler.store.schema import SCHEMA
 from gridloom_services.scheduler.store.sql import SqlStore
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from gridloom_services.common.app import PlatformContext
     from gridloom_services.common.auth import Principal
     from gridloom_services.scheduler.job import Job, LiveGang
+    from gridloom_services.scheduler.runtime.base import Runtime
     from gridloom_services.scheduler.settings import SchedulerSettings
 
 SERVICE = "gridloom.api.scheduler.v1.SchedulerService"
@@ -49,23 +48,8 @@ async def build(context: PlatformContext, settings: SchedulerSettings) -> Schedu
     store = await SqlStore.open(database)
     folder = context.folder("scheduler")
     objects = ObjectsClient(context.channels)
-    runtime = _runtime(folder, objects, settings)
+    runtime = chosen_runtime(settings, objects, folder)
     return SchedulerApp(context, settings, database, store, runtime, objects, folder / "logs")
-
-
-def _runtime(folder: Path, objects: ObjectsClient, settings: SchedulerSettings) -> LocalRuntime:
-    return LocalRuntime(
-        folder / "gangs",
-        objects,
-        os.environ,
-        LocalSettings(
-            claim=Claim(settings.cpus, settings.memory_bytes),
-            # A platform that is started again may listen elsewhere: its gangs find it in its home.
-            limits=Limits(
-                log_limit_bytes=settings.log_limit_bytes, env={"GRIDLOOM_HOME": str(folder.parent)}
-            ),
-        ),
-    )
 
 
 class SchedulerApp:
@@ -81,7 +65,7 @@ class SchedulerApp:
         settings: SchedulerSettings,
         database: Database,
         store: SqlStore,
-        runtime: LocalRuntime,
+        runtime: Runtime,
         objects: ObjectsClient,
         logs_folder: Path,
     ) -> None:

@@ -98,6 +98,7 @@ class Control:
         self._reconciler: Reconciler | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._watch_task: asyncio.Task[None] | None = None
+        self._nodes_task: asyncio.Task[None] | None = None
         # Beats after each pass.
         self.pulse = Pulse()
 
@@ -142,7 +143,7 @@ class Control:
 
     async def stop(self) -> None:
         """Let go. What runs goes on, and what is not on disk was not answered."""
-        for task in (self._loop_task, self._watch_task):
+        for task in (self._loop_task, self._watch_task, self._nodes_task):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -163,6 +164,7 @@ class Control:
         self._reconciler = Reconciler(runtime, self._with.archive, self)
         self._reconciler.adopt(contents.gangs, names)
         self._watch_task = asyncio.create_task(self._watch(core, self._reconciler))
+        self._nodes_task = asyncio.create_task(self._watch_nodes(core))
         self._core = core
         self._with.background.start(self._with.inputs.hold(contents.jobs), "hold files")
         self._wake.set()
@@ -228,8 +230,9 @@ class Control:
         _log.error("the store refused a commit; beginning anew", extra={"error": str(error)})
         self._core = None
         core.journal.take().fail(error)
-        if self._watch_task is not None:
-            self._watch_task.cancel()
+        for task in (self._watch_task, self._nodes_task):
+            if task is not None:
+                task.cancel()
         if self._reconciler is not None:
             await self._reconciler.close()
         pause_s = _FIRST_PAUSE_S
@@ -254,6 +257,13 @@ class Control:
             except OSError as error:
                 _log.warning("the runtime cannot be watched", extra={"error": str(error)})
             await asyncio.sleep(_WATCH_PAUSE_S)
+
+    async def _watch_nodes(self, core: Core) -> None:
+        """Take over every change of the nodes."""
+        while True:
+            await self._with.runtime.capacity_changed()
+            await self._look_at_nodes(core)
+            self._wake.set()
 
     async def _look_at_nodes(self, core: Core) -> None:
         """Take over which nodes there are, before work is given to one that is gone."""

@@ -93,13 +93,18 @@ class Core:
 
     def nodes_are(self, nodes: Iterable[NodeCapacity]) -> None:
         """Tell the engine of the nodes that there are now."""
-        known = {node.name: (node.capacity, node.labels) for node in self.engine.nodes()}
+        known = {
+            node.name: (node.capacity, node.labels, node.schedulable)
+            for node in self.engine.nodes()
+        }
         nodes = tuple(nodes)
         for gone in known.keys() - {node.name for node in nodes}:
             self.planner.apply(events.NodeRemoved(gone))
         for node in nodes:
-            if known.get(node.name) != (node.capacity, node.labels):
-                self.planner.apply(events.NodeSet(node.name, node.capacity, node.labels))
+            if known.get(node.name) != (node.capacity, node.labels, node.schedulable):
+                self.planner.apply(
+                    events.NodeSet(node.name, node.capacity, node.labels, node.schedulable)
+                )
         self.fitness.nodes_changed()
 
     # ---- one step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003  # the loader reads types at run time
+
 from gridloom.values import dataclass
 
 from gridloom_services.common.settings import bounded
@@ -22,3 +24,39 @@ class SchedulerSettings:
     history_days: float = bounded(30.0, least=0)
     # Entries of the audit log that are older are let go.
     audit_days: float = bounded(365.0, least=1)
+    # Where jobs run: "local", processes of this machine; "kubernetes", pods of a cluster.
+    runtime: str = bounded("local", choices=("local", "kubernetes"))
+    # None: the cluster that this process is a pod of.
+    kubernetes_kubeconfig: Path | None = None
+    kubernetes_context: str = ""
+    # Where the pods of jobs are; it is theirs alone.
+    kubernetes_namespace: str = ""
+    # The image with `gridloom` that stands beside every command, and runs those that name none.
+    kubernetes_worker_image: str = ""
+    # Repositories of images that have `gridloom` in them too, beyond the worker image's.
+    kubernetes_own_images: tuple[str, ...] = ()
+    kubernetes_pull_policy: str = bounded(
+        "IfNotPresent", choices=("Always", "IfNotPresent", "Never")
+    )
+    kubernetes_pull_secrets: tuple[str, ...] = ()
+    kubernetes_service_account: str = ""
+    kubernetes_priority_class: str = ""
+    kubernetes_run_as_user: int = bounded(65532, least=1)
+    # "key=value" each, on everything that is made for a job.
+    kubernetes_labels: tuple[str, ...] = ()
+    # Kinds of nodes: {"a100": {"nodeSelector": {...}, "tolerations": [...]}}. Empty: every node.
+    kubernetes_flavours: str = ""
+    # A secret in that namespace whose `ca.crt` pods trust when they speak to the platform.
+    kubernetes_ca_secret: str = ""
+    # A ConfigMap in that namespace that owns all jobs' pods: they go when it does.
+    kubernetes_anchor: str = ""
+    # Commands may not use more processor time than they asked for.
+    kubernetes_cpu_limits: bool = False
+    # How long outputs may take to be stored after the command has ended.
+    kubernetes_storing_s: float = bounded(600.0, least=1)
+    # How long a node may be silent before what runs there counts as lost.
+    kubernetes_lost_node_s: float = bounded(30.0, least=1)
+    # How long a pull that fails is tried again before the image counts as not found.
+    kubernetes_image_patience_s: float = bounded(30.0, least=0)
+    # How long a pod that finds no room waits before the job is planned anew.
+    kubernetes_room_patience_s: float = bounded(30.0, least=0)

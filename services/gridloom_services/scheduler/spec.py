@@ -6,10 +6,12 @@ Points in time are whole microseconds since 1970 (UTC), in names that end in `_u
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridloom.values import dataclass
 
 from gridloom_services.scheduler.states import FailureClass
 
@@ -134,7 +136,12 @@ class RetryPolicy:
 
 
 DEFAULT_RETRIES: Mapping[FailureClass, int] = MappingProxyType(
-    {FailureClass.NODE_LOST: 3, FailureClass.PREEMPTED: 3}
+    {
+        FailureClass.NODE_LOST: 3,
+        FailureClass.PREEMPTED: 3,
+        FailureClass.EVICTED: 3,
+        FailureClass.UNSCHEDULABLE: 3,
+    }
 )
 DEFAULT_RETRY = RetryPolicy(DEFAULT_RETRIES)
 

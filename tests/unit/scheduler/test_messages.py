@@ -28,6 +28,7 @@ from gridloom_services.scheduler.runtime.base import (
     Volume,
 )
 from gridloom_services.scheduler.spec import (
+    DEFAULT_RETRY,
     ArraySpec,
     Condition,
     Dependency,
@@ -83,9 +84,7 @@ arrays = st.builds(
 policies = st.builds(
     RetryPolicy,
     st.dictionaries(st.sampled_from(list(FailureClass)[1:]), st.integers(0, 9), max_size=3).map(
-        lambda rules: MappingProxyType(
-            {FailureClass.NODE_LOST: 3, FailureClass.PREEMPTED: 3, **rules}
-        )
+        lambda rules: MappingProxyType({**DEFAULT_RETRY.retries, **rules})
     ),
     st.integers(0, 10**9),
     st.integers(10**9, 10**12),

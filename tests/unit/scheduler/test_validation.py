@@ -181,5 +181,10 @@ def test_a_long_value_is_cut_in_the_message():
 
 def test_the_default_retries_are_the_promised_ones():
     assert DEFAULT_RETRY.retries == MappingProxyType(
-        {FailureClass.NODE_LOST: 3, FailureClass.PREEMPTED: 3}
+        {
+            FailureClass.NODE_LOST: 3,
+            FailureClass.PREEMPTED: 3,
+            FailureClass.EVICTED: 3,
+            FailureClass.UNSCHEDULABLE: 3,
+        }
     )

@@ -159,11 +159,12 @@ def call_retries(retries: Retries) -> session_pb2.CallRetries | None:
     """The retries as calls have them; None: the platform's own rule for everything."""
     if retries == Retries():
         return None
-    if retries.preempted is not None:
-        raise InvalidRequestError(
-            "retries.preempted is of jobs: calls of a pool that was preempted always run again",
-            field="retries.preempted",
-        )
+    for word in ("preempted", "evicted", "unschedulable"):
+        if getattr(retries, word) is not None:
+            raise InvalidRequestError(
+                f"retries.{word} is of jobs: calls of a pool that was {word} always run again",
+                field=f"retries.{word}",
+            )
     return session_pb2.CallRetries(
         error=retries.error or 0,
         worker_died=retries.node_lost,

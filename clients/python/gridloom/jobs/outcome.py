@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridloom import errors, units
 from gridloom.jobs.states import FailureClass, JobState
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +26,8 @@ _ERRORS: dict[FailureClass | None, type[errors.JobError]] = {
     FailureClass.TIME_LIMIT: errors.TimeLimitError,
     FailureClass.PREEMPTED: errors.PreemptedError,
     FailureClass.CANCELLED: errors.CancelledError,
+    FailureClass.EVICTED: errors.EvictedError,
+    FailureClass.UNSCHEDULABLE: errors.UnschedulableError,
 }
 
 

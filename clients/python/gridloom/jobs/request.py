@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from gridloom.jobs.role import Command, Role
 from gridloom.jobs.times import duration_of, timestamp_of
 from gridloom.options import check_options
 from gridloom.retries import Retries
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +62,8 @@ _FAILURES = {
     "preempted": job_pb2.FAILURE_CLASS_PREEMPTED,
     "out_of_memory": job_pb2.FAILURE_CLASS_OUT_OF_MEMORY,
     "time_limit": job_pb2.FAILURE_CLASS_TIME_LIMIT,
+    "evicted": job_pb2.FAILURE_CLASS_EVICTED,
+    "unschedulable": job_pb2.FAILURE_CLASS_UNSCHEDULABLE,
 }
 
 

@@ -42,6 +42,8 @@ class FailureClass(StrEnum):
     TIME_LIMIT = "TIME_LIMIT"
     PREEMPTED = "PREEMPTED"
     CANCELLED = "CANCELLED"
+    EVICTED = "EVICTED"
+    UNSCHEDULABLE = "UNSCHEDULABLE"
 
 
 class PendingReason(StrEnum):

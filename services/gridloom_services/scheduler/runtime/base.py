@@ -232,13 +232,15 @@ class ExecChunk:
 class NodeCapacity:
     """What a node has in all: "cpu" in thousandths, "memory" in bytes, others in whole units.
 
-    `oversubscribed`: it was told to claim more than the machine has.
+    `oversubscribed`: it was told to claim more than the machine has. Where it is not `schedulable`,
+    what runs there goes on and nothing new may come.
     """
 
     name: str
     capacity: Mapping[str, int]
     labels: Mapping[str, str] = field(default_factory=dict)
     oversubscribed: bool = False
+    schedulable: bool = True
 
 
 class GangNotFoundError(LookupError):
@@ -372,3 +374,6 @@ class Runtime(Protocol):
 
     async def capacity(self) -> tuple[NodeCapacity, ...]:
         """The nodes as they are now, in a stable order."""
+
+    async def capacity_changed(self) -> None:
+        """Return when `capacity` may give something else than it last gave; it may never be so."""

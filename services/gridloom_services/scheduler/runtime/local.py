@@ -285,6 +285,10 @@ class LocalRuntime:
         """The one node."""
         return (local_node(self._settings.node, self._settings.claim),)
 
+    async def capacity_changed(self) -> None:
+        """Never: the machine stays what it is."""
+        await asyncio.Event().wait()
+
     def _ring(self, unit: str) -> None:
         gang, _, name = unit.partition("/")
         known = self._gangs.get(gang)

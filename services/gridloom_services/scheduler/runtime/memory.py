@@ -165,6 +165,11 @@ class MemoryRuntime:
         """The nodes that are left."""
         return self._cluster.nodes
 
+    async def capacity_changed(self) -> None:
+        """Return when the cluster has lost or been given a node."""
+        await self._cluster.nodes_changed.wait()
+        self._cluster.nodes_changed.clear()
+
     def _known(self, name: str) -> MemoryGang:
         running = self._cluster.gangs.get(name)
         if running is None:

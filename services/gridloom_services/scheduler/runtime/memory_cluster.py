@@ -137,6 +137,7 @@ class MemoryCluster:
     ) -> None:
         default = NodeCapacity("local", {"cpu": 4000, "memory": 8 << 30})
         self.nodes = nodes or (default,)
+        self.nodes_changed = asyncio.Event()
         self.script = script
         self.clock: Clock = clock or LoopClock()
         self.gangs: dict[str, MemoryGang] = {}
@@ -162,9 +163,14 @@ class MemoryCluster:
         )
         self._end(replica)
 
+    def set_nodes(self, nodes: tuple[NodeCapacity, ...]) -> None:
+        """Have other nodes from now on; what runs goes on."""
+        self.nodes = nodes
+        self.nodes_changed.set()
+
     def lose_node(self, node: str) -> None:
         """Take a node away with everything that runs on it."""
-        self.nodes = tuple(each for each in self.nodes if each.name != node)
+        self.set_nodes(tuple(each for each in self.nodes if each.name != node))
         for running in self.gangs.values():
             for replica in running.replicas.values():
                 if replica.status.node == node:

@@ -31,6 +31,8 @@ def failed(failure: str, **fields: Any) -> job_pb2.Job:
         (failed("NODE_LOST", reason="n1 is gone"), errors.NodeLostError, "n1 is gone"),
         (failed("IMAGE_NOT_FOUND"), errors.ImageNotFoundError, "image not found"),
         (failed("PREEMPTED"), errors.PreemptedError, "preempted"),
+        (failed("EVICTED"), errors.EvictedError, "evicted"),
+        (failed("UNSCHEDULABLE"), errors.UnschedulableError, "unschedulable"),
         (job("CANCELLED", reason="by ada"), errors.CancelledError, "was cancelled: by ada"),
     ],
 )

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 _CONNECTIONS = 200
+# An object of a watch comes in one line, and may be as large as etcd takes it.
+_READ_BYTES = 2 << 20
 _TIMEOUT_S = 30.0
 # A server that says nothing for so long, not even a bookmark, is not there any more.
 _SILENCE_S = 90.0
@@ -85,10 +87,18 @@ class KubernetesApi:
 
     def __init__(self, configuration: client.Configuration) -> None:
         self._client = client.ApiClient(configuration)
+        # A session of our own on its connections: without a look into ~/.netrc for each request.
+        self._session = aiohttp.ClientSession(
+            connector=self._client.rest_client.pool_manager.connector,
+            connector_owner=False,
+            read_bufsize=_READ_BYTES,
+            proxy=configuration.proxy,
+        )
         self._host: str = (configuration.host or "").rstrip("/")
 
     async def close(self) -> None:
         """Let go of all connections."""
+        await self._session.close()
         await self._client.close()
 
     # ---- plain requests
@@ -170,11 +180,6 @@ class KubernetesApi:
         headers: dict[str, str] = {"Accept": "application/json"}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"])
         return headers
-
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        session: aiohttp.ClientSession = self._client.rest_client.pool_manager
-        return session
 
     # ---- streams
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom_services.scheduler.runtime.base import NodeCapacity
 from gridloom_services.scheduler.runtime.kubernetes import names
-from gridloom_services.scheduler.runtime.kubernetes.flavours import Flavour, flavour_of
+from gridloom_services.scheduler.runtime.kubernetes.flavours import CONDITIONS, Flavour, flavour_of
 from gridloom_services.scheduler.runtime.kubernetes.quantities import claimed, offered
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ def is_ready(node: Node) -> bool:
 
 
 def takes_pods(node: Node) -> bool:
-    """Say whether new pods may go to a node: it is there, not cordoned, not on its way out."""
-    is_cordoned = node.get("spec", {}).get("unschedulable", False)
-    return is_ready(node) and not is_cordoned and "deletionTimestamp" not in node["metadata"]
+    """Say whether new pods may go to a node: it is well, not cordoned, not on its way out."""
+    spec = node.get("spec", {})
+    is_ill = any(taint["key"].startswith(CONDITIONS) for taint in spec.get("taints", []))
+    is_closed = is_ill or spec.get("unschedulable", False)
+    return is_ready(node) and not is_closed and "deletionTimestamp" not in node["metadata"]
 
 
 def is_foreign(pod: Pod, namespace: str) -> bool:
@@ -88,9 +90,9 @@ def _amounts(quantities: Mapping[str, str]) -> Counter[str]:
 def node_capacity(
     node: Node, others: Iterable[Claims], flavours: tuple[Flavour, ...]
 ) -> NodeCapacity | None:
-    """Return what a node has for jobs; None: it is not for them, or not now."""
+    """Return what a node has for jobs; None: it is not for them."""
     flavour = flavour_of(node, flavours)
-    if flavour is None or not takes_pods(node):
+    if flavour is None:
         return None
     taken: Counter[str] = Counter()
     for claims in others:
@@ -104,4 +106,4 @@ def node_capacity(
     labels = dict(node["metadata"].get("labels", {}))
     if flavour.name:
         labels[FLAVOUR] = flavour.name
-    return NodeCapacity(node["metadata"]["name"], capacity, labels)
+    return NodeCapacity(node["metadata"]["name"], capacity, labels, schedulable=takes_pods(node))

@@ -14,8 +14,8 @@ from gridloom_services.common.errors import SettingsError
 SETTING = "GRIDLOOM_SCHEDULER_KUBERNETES_FLAVOURS"
 _KEYS = {"nodeSelector", "tolerations"}
 _KEEPS_OUT = {"NoSchedule", "NoExecute"}
-# Taints of a node's condition: a node that has one is not offered, for as long as it has it.
-_CONDITIONS = "node.kubernetes.io/"
+# Taints that come and go with a node's condition: no question of flavour.
+CONDITIONS = "node.kubernetes.io/"
 
 Toleration = Mapping[str, Any]
 
@@ -56,12 +56,14 @@ def flavour_of(node: Mapping[str, Any], flavours: tuple[Flavour, ...]) -> Flavou
 
 def _taints(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     taints = node.get("spec", {}).get("taints", [])
-    return [taint for taint in taints if taint["effect"] in _KEEPS_OUT]
+    return [
+        taint
+        for taint in taints
+        if taint["effect"] in _KEEPS_OUT and not taint["key"].startswith(CONDITIONS)
+    ]
 
 
 def _tolerates(toleration: Toleration, taint: Mapping[str, str]) -> bool:
-    if taint["key"].startswith(_CONDITIONS):
-        return False
     if toleration.get("effect", taint["effect"]) != taint["effect"]:
         return False
     if toleration.get("operator", "Equal") == "Exists":

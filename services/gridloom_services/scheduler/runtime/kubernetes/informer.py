@@ -39,7 +39,11 @@ class Lists(Protocol):
 
 
 class Informer:
-    """Keeps `objects`, by their uid, and calls `changed` and `gone` with each that differs."""
+    """Keeps `objects`, by their uid, and calls `changed` and `gone` with each that differs.
+
+    Of every object only what `keep` returns stays in memory; `metadata` must have `uid` and
+    `resourceVersion`.
+    """
 
     def __init__(
         self,
@@ -48,12 +52,14 @@ class Informer:
         selectors: Mapping[str, str],
         changed: Callable[[Object], None],
         gone: Callable[[Object], None],
+        keep: Callable[[Object], Object],
     ) -> None:
         self._api = api
         self._path = path
         self._selectors = dict(selectors)
         self._changed = changed
         self._gone = gone
+        self._keep = keep
         self._version = ""
         self.objects: dict[str, Object] = {}
 
@@ -63,7 +69,7 @@ class Informer:
         query = {**self._selectors, "limit": _PAGE}
         while True:
             page = await self._api.get(self._path, query)
-            found |= {item["metadata"]["uid"]: item for item in page["items"]}
+            found |= {item["metadata"]["uid"]: self._keep(item) for item in page["items"]}
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
@@ -105,9 +111,9 @@ class Informer:
         item = event.object
         if event.kind == "DELETED":
             self.objects.pop(item["metadata"]["uid"], None)
-            self._gone(item)
+            self._gone(self._keep(item))
         elif event.kind != "BOOKMARK":
-            self._take(item["metadata"]["uid"], item)
+            self._take(item["metadata"]["uid"], self._keep(item))
         self._version = item["metadata"]["resourceVersion"]
 
     def _take(self, uid: str, item: Object) -> None:

@@ -21,6 +21,8 @@ Manifest = dict[str, Any]
 GANG_KEY = "gang.json"
 UNITS_KEY = "units.json"
 TOKEN_KEY = "token"  # noqa: S105 - the name of a key
+# Stands for a token that is in the gang's secret, where nobody reads it.
+KEPT = "(kept)"
 
 
 def owner_manifest(
@@ -30,7 +32,7 @@ def owner_manifest(
 
     The gang's token is not in it.
     """
-    record = {key: value for key, value in asdict(gang).items() if key != "token"}
+    record = asdict(gang, dict_factory=_given)
     metadata = _metadata(gang, names.dns_name(gang.name), labels)
     if anchor is not None:
         metadata["ownerReferences"] = [owner_reference(anchor)]
@@ -41,6 +43,7 @@ def owner_manifest(
         "data": {
             GANG_KEY: json.dumps(record, separators=(",", ":")),
             UNITS_KEY: units_to_text(units),
+            **({TOKEN_KEY: KEPT} if gang.token else {}),
         },
     }
 
@@ -94,6 +97,10 @@ def gang_labels(gang: Gang, labels: Mapping[str, str]) -> Manifest:
         names.GANG: names.label_value(gang.name),
         names.JOB: names.label_value(gang.job_id),
     }
+
+
+def _given(fields: list[tuple[str, Any]]) -> Manifest:
+    return {key: value for key, value in fields if value is not None and key != "token"}
 
 
 def _metadata(gang: Gang, name: str, labels: Mapping[str, str]) -> Manifest:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from gridloom.values import dataclass
 
+from gridloom_services.common.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class MissingPermissionError(RuntimeError):
+class MissingPermissionError(StartError):
     """The service account may not do what the runtime needs; the message has every verb."""
 
 

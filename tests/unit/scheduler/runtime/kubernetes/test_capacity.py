@@ -61,10 +61,17 @@ def test_a_node_says_which_flavour_it_is():
         node({"type": "Ready", "status": "False"}),
         node({"type": "Ready", "status": "Unknown"}),
         node({"type": "MemoryPressure", "status": "False"}),
+        node(taints=[{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]),
     ],
 )
-def test_a_node_that_is_cordoned_or_not_ready_is_not_offered(sick):
-    assert node_capacity(sick, [], ()) is None
+def test_a_node_that_is_cordoned_or_not_well_takes_nothing_new(sick):
+    capacity = node_capacity(sick, [], ())
+    assert capacity is not None
+    assert not capacity.schedulable
+
+
+def test_a_node_of_no_flavour_is_not_offered():
+    assert node_capacity(node(), [], (Flavour("cpu", {"pool": "cpu"}),)) is None
 
 
 def test_a_pod_claims_what_its_containers_ask_for_together():

@@ -64,6 +64,10 @@ class _FailureClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureC
     FAILURE_CLASS_TIME_LIMIT: _FailureClass.ValueType  # 5
     FAILURE_CLASS_PREEMPTED: _FailureClass.ValueType  # 6
     FAILURE_CLASS_CANCELLED: _FailureClass.ValueType  # 7
+    FAILURE_CLASS_EVICTED: _FailureClass.ValueType  # 8
+    """Its node threw it out: it used more of a resource than it may, or the node is being emptied."""
+    FAILURE_CLASS_UNSCHEDULABLE: _FailureClass.ValueType  # 9
+    """What the plan had foreseen did not hold: others were faster, or a quota is in the way."""
 
 class FailureClass(_FailureClass, metaclass=_FailureClassEnumTypeWrapper): ...
 
@@ -76,6 +80,10 @@ FAILURE_CLASS_IMAGE_NOT_FOUND: FailureClass.ValueType  # 4
 FAILURE_CLASS_TIME_LIMIT: FailureClass.ValueType  # 5
 FAILURE_CLASS_PREEMPTED: FailureClass.ValueType  # 6
 FAILURE_CLASS_CANCELLED: FailureClass.ValueType  # 7
+FAILURE_CLASS_EVICTED: FailureClass.ValueType  # 8
+"""Its node threw it out: it used more of a resource than it may, or the node is being emptied."""
+FAILURE_CLASS_UNSCHEDULABLE: FailureClass.ValueType  # 9
+"""What the plan had foreseen did not hold: others were faster, or a quota is in the way."""
 Global___FailureClass: _TypeAlias = FailureClass  # noqa: Y015
 
 @_typing.final
