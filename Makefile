@@ -78,9 +78,20 @@ proto-check: proto ## Fail when the checked-in stubs are not those of proto/
 schemas: $(VENV)/.installed-dev ## Write what a fresh SQLite store is made from, after tables have changed
 	$(BIN)/python -m tests.support.schemas
 
+# The peers have an environment of their own. Celery and Dramatiq take part where redis-server is.
+$(VENV)-bench/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install \
+	  --editable clients/python --editable '.[bench]'
+	@touch $@
+
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Measure calls and the scheduling engine (prints a table)
-	$(BIN)/python -m tests.bench $(ARGS)
+bench: $(VENV)/.installed-dev $(VENV)-bench/.installed ## Measure Gridloom beside its peers (ARGS="contest --peers ray", --fresh, see --help)
+	$(BIN)/python -m tests.bench --python $(VENV)-bench/bin/python $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.installed-dev ## Measure Gridloom alone, in less than 3 minutes
+	$(BIN)/python -m tests.bench --quick --out build/bench-quick $(ARGS)
 
 .PHONY: helm-test
 helm-test: $(VENV)/.installed-dev ## Lint, render and check the chart (builds helm where there is none; E2E_KUBECONFIG adds a dry run)

@@ -35,6 +35,8 @@ from tests.support.service import EmbeddedProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Figures = Iterator[tuple[str, float, str]]
+
 FRAME_CALLS = 4096
 ARGUMENTS = b"\x01" + pickle.dumps(((), {}), protocol=5)
 WORKERS = 2
@@ -143,7 +145,7 @@ class Usage:
         return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
-def lone(client: RawClient, count: int) -> Iterator[tuple[str, str]]:
+def lone(client: RawClient, count: int) -> Figures:
     """One call after the other, each waited for."""
     times = []
     for _ in range(count):
@@ -153,11 +155,11 @@ def lone(client: RawClient, count: int) -> Iterator[tuple[str, str]]:
         times.append(1000 * (time.perf_counter() - begun))
     assert not client.failed
     times.sort()
-    yield "lone call, p50", f"{times[count // 2]:.2f} ms"
-    yield "lone call, p99", f"{times[count * 99 // 100]:.2f} ms"
+    yield "raw client: lone call, p50", times[count // 2], "ms"
+    yield "raw client: lone call, p99", times[count * 99 // 100], "ms"
 
 
-def flood(client: RawClient, usage: Usage, count: int, repeats: int) -> Iterator[tuple[str, str]]:
+def flood(client: RawClient, usage: Usage, count: int, repeats: int) -> Figures:
     """Many calls at once, until all results are here."""
     rates, costs = [], []
     for _ in range(repeats):
@@ -167,11 +169,11 @@ def flood(client: RawClient, usage: Usage, count: int, repeats: int) -> Iterator
         client.until(results=target)
         rates.append(count / (time.perf_counter() - begun))
         costs.append(1e6 * (usage.cpu_s() - cpu) / count)
-    yield f"flood of {count:,}", f"{statistics.median(rates):,.0f} calls/s"
-    yield "  platform's CPU", f"{statistics.median(costs):.1f} us a call"
+    yield f"raw client: flood of {count:,}", statistics.median(rates), "calls/s"
+    yield f"  platform's processor time, of {count:,}", statistics.median(costs), "us a call"
 
 
-def chunks(client: RawClient, count: int, repeats: int) -> Iterator[tuple[str, str]]:
+def chunks(client: RawClient, count: int, repeats: int) -> Figures:
     """A map: few calls of many items."""
     rates = []
     for _ in range(repeats):
@@ -180,30 +182,28 @@ def chunks(client: RawClient, count: int, repeats: int) -> Iterator[tuple[str, s
         client.submit(4 * WORKERS, count // (4 * WORKERS))
         client.until(results=target)
         rates.append(count / (time.perf_counter() - begun))
-    yield f"map of {count:,}, {4 * WORKERS} chunks", f"{statistics.median(rates):,.0f} items/s"
+    yield f"raw client: map of {count:,}", statistics.median(rates), "items/s"
 
 
-def queued(client: RawClient, usage: Usage, count: int) -> Iterator[tuple[str, str]]:
+def queued(client: RawClient, usage: Usage, count: int) -> Figures:
     """Calls that only wait: how fast they are durable, what memory they cost."""
     memory, begun, cpu = usage.memory_bytes(), time.perf_counter(), usage.cpu_s()
     client.submit(count)
     client.until(acknowledged=client.next - 1)
     elapsed = time.perf_counter() - begun
-    yield f"{count:,} calls made durable", f"{count / elapsed:,.0f} calls/s"
-    yield "  platform's CPU", f"{1e6 * (usage.cpu_s() - cpu) / count:.1f} us a call"
-    yield "  platform's memory", f"{(usage.memory_bytes() - memory) / count:.0f} B a call"
+    yield "raw client: calls made durable", count / elapsed, "calls/s"
+    yield "  platform's processor time, queued", 1e6 * (usage.cpu_s() - cpu) / count, "us a call"
+    yield "  platform's memory, queued", (usage.memory_bytes() - memory) / count, "B a call"
 
 
-def beside_a_flood(
-    platform: EmbeddedProcess, client: RawClient, count: int
-) -> Iterator[tuple[str, str]]:
+def beside_a_flood(platform: EmbeddedProcess, client: RawClient, count: int) -> Figures:
     """One call after the other while another client sends without pause."""
     command = [sys.executable, "-m", "tests.bench.calls", "--flood", platform.address]
     other = subprocess.Popen([*command, platform.token], stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()
-    for name, value in lone(client, count):
-        yield f"{name}, beside a flood", value
+    for name, value, unit in lone(client, count):
+        yield f"{name}, beside a flood", value, unit
     other.terminate()
     other.wait()
     other.stdout.close()
@@ -219,9 +219,7 @@ def flood_without_end(address: str, token: str) -> None:
         print(client.results, flush=True)
 
 
-def many_streams(
-    platform: EmbeddedProcess, processes: int, streams: int, calls: int
-) -> Iterator[tuple[str, str]]:
+def many_streams(platform: EmbeddedProcess, processes: int, streams: int, calls: int) -> Figures:
     """Many clients at once, each with as many calls: all are served, and none much later."""
     command = [sys.executable, "-m", "tests.bench.calls", "--streams", f"{streams}x{calls}"]
     others = [
@@ -245,8 +243,8 @@ def many_streams(
         other.communicate()
     ends.sort()
     total = processes * streams * calls
-    yield f"{processes * streams} streams x {calls}", f"{total / elapsed:,.0f} calls/s"
-    yield "  last stream / median", f"{ends[-1] / ends[len(ends) // 2]:.2f}"
+    yield f"{processes * streams} streams x {calls}", total / elapsed, "calls/s"
+    yield "  last stream / median", ends[-1] / ends[len(ends) // 2], "x"
 
 
 def streams_of_one_process(address: str, token: str, streams: int, calls: int) -> None:
@@ -278,7 +276,7 @@ def _wait_for_end(
     ends[index] = time.perf_counter() - begun
 
 
-def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, str]]:
+def figures(platform: EmbeddedProcess, *, quick: bool) -> Figures:
     usage = Usage(platform.pid)
     scale = 1 if quick else 5
     client = RawClient(platform.address, platform.token, os.urandom(16))
@@ -286,7 +284,7 @@ def figures(platform: EmbeddedProcess, *, quick: bool) -> Iterator[tuple[str, st
     client.define(nothing, pool_pb2.PoolSpec(workers=WORKERS, python=sys.executable))
     client.submit(1)
     client.until(results=1)
-    yield "first call, pool not there", f"{time.perf_counter() - begun:.2f} s"
+    yield "first call, pool not there", time.perf_counter() - begun, "s"
     flood_warm = flood(client, usage, 10_000, 1)
     list(flood_warm)
     yield from lone(client, 200 * scale)
@@ -320,12 +318,17 @@ def main() -> None:
         shape, address, token = options.streams
         streams_of_one_process(address, token, *map(int, shape.split("x")))
         return
+    for name, value, unit in measured(quick=options.quick):
+        print(f"{name:44} {value:12,.2f} {unit}", flush=True)
+
+
+def measured(*, quick: bool) -> Figures:
+    """On a platform of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="gridloom-bench-") as home,
         EmbeddedProcess(Path(home), "--cpus", "4") as platform,
     ):
-        for name, value in figures(platform, quick=options.quick):
-            print(f"{name:34} {value}", flush=True)
+        yield from figures(platform, quick=quick)
 
 
 if __name__ == "__main__":
