@@ -190,10 +190,15 @@ if [ -n "$certificate" ]; then
   follow_certificate $proxy &
   look=$!
 fi
-# A signal ends a wait, not nginx.
+# A signal ends a wait, not nginx: its own exit code is that of a wait which no signal ended.
 code=0
 while kill -0 $proxy 2>/dev/null; do
   wait $proxy && code=0 || code=$?
 done
+if [ $code -gt 128 ]; then
+  wait $proxy && own=0 || own=$?
+  # 127: nothing is left to wait for; a signal has ended nginx itself.
+  [ $own -eq 127 ] || code=$own
+fi
 [ -z "$look" ] || kill $look 2>/dev/null || true
 exit $code

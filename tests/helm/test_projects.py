@@ -43,7 +43,11 @@ def test_queues_are_made_then_changed_and_never_taken_away(home, tmp_path):
     first = {"chem": {"queues": {"cpu": {"quota": {"cpu": 4, "memory": "2GiB"}}, "old": {}}}}
     done = apply(home, tmp_path, first)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["queue chem/cpu: made", "queue chem/old: made"]
+    assert done.stdout.splitlines() == [
+        "queue chem/cpu: made",
+        "queue chem/old: made",
+        "project chem: as it is wanted",
+    ]
     second = {"chem": {"queues": {"cpu": {"quota": {"cpu": 8}, "maxTimeLimit": "7d"}}}}
     done = apply(home, tmp_path, second)
     assert done.returncode == 0, done.stderr
@@ -56,3 +60,15 @@ def test_a_queue_that_is_refused_fails_the_job_with_the_reason(home, tmp_path):
     done = apply(home, tmp_path, wrong)
     assert done.returncode != 0
     assert "default_time_limit" in done.stderr
+
+
+def test_projects_have_the_quota_that_is_wanted_and_a_queue(home, tmp_path):
+    said = {"chem": {"quota": {"cpu": 4}, "queues": {"gpu": {}}}, "bio": {"description": "cells"}}
+    for _ in range(2):
+        done = apply(home, tmp_path, said)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(home.gridloom("projects", "list", "--json").out)
+    projects = {each["name"]: each for each in found}
+    assert projects["chem"]["quota"] == {"cpu": 4000}
+    assert projects["chem"]["queues"] == ["gpu"]
+    assert (projects["bio"]["description"], projects["bio"]["queues"]) == ("cells", ["default"])

@@ -6,6 +6,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import gridloom
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
@@ -102,3 +103,23 @@ def test_no_service_takes_a_setting_that_is_misspelt(tmp_path, name):
     assert service.wait() == 2
     service.__exit__()
     assert "did you mean" in service.lines[-1]
+
+
+def test_declared_projects_are_there_when_the_scheduler_is_and_a_mistake_keeps_it_from_starting(
+    tmp_path,
+):
+    settings = {"scheduler_cpus": 2, "objects_address": "127.0.0.1:1"}
+    said = '{"chem": {"quota": {"cpu": 2}, "queues": {"gpu": {"quota": {"nvidia.com/gpu": 1}}}}}'
+    with (
+        ServiceProcess("scheduler", tmp_path, scheduler_projects=said, **settings) as service,
+        gridloom.connect(service.address, api_key=service.token) as client,
+    ):
+        chem = client.project("chem")
+        assert (dict(chem.quota), chem.queues) == ({"cpu": 2000}, ("gpu",))
+        assert client.create_project("bio", quota={"memory": "1GiB"}).queues == ("default",)
+        assert [each.name for each in client.projects()] == ["bio", "chem", "default"]
+        client.delete_project("bio")
+    wrong = ServiceProcess("scheduler", tmp_path, scheduler_projects='{"Chem": {}}', **settings)
+    assert wrong.wait() == 2
+    wrong.__exit__()
+    assert "GRIDLOOM_SCHEDULER_PROJECTS: Chem project cannot be" in wrong.lines[-1]

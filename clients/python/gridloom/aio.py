@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from gridloom import connecting, ids, inventory, units
 from gridloom.async_channel import AsyncConnection
 from gridloom.jobs import listing, operations
+from gridloom.jobs import projects as project_operations
 from gridloom.jobs import queues as queue_operations
 from gridloom.jobs.async_handle import AsyncJob
 from gridloom.jobs.dependencies import Dependencies, flat, handles_by_id, job_ids
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from gridloom.calls.pool import Pool
     from gridloom.client import Client, Defaults
     from gridloom.inventory import FunctionInfo, PoolInfo
-    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
+    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, ProjectInfo, QueueInfo
     from gridloom.jobs.options import JobOptions, JobRequest
+    from gridloom.jobs.projects import ProjectOptions
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
@@ -176,6 +178,28 @@ class AsyncClient:
     async def release(self, jobs: Dependencies) -> list[AsyncJob]:
         """Let held jobs go on."""
         return await self._handles(operations.release(job_ids(jobs, field="jobs")))
+
+    # ---- projects
+
+    async def projects(self) -> list[ProjectInfo]:
+        """Every project that may be seen, with what its queues hold together."""
+        return await self.connection.run(project_operations.list_projects())
+
+    async def project(self, name: str) -> ProjectInfo:
+        """One project; a `NotFoundError` where there is none of this name."""
+        return await self.connection.run(project_operations.find_project(name))
+
+    async def create_project(self, name: str, **options: Unpack[ProjectOptions]) -> ProjectInfo:
+        """A new project with a queue "default": `quota`, `description`."""
+        return await self.connection.run(project_operations.create_project(name, options))
+
+    async def set_project(self, name: str, **options: Unpack[ProjectOptions]) -> ProjectInfo:
+        """Change what is named of a project; the rest stays."""
+        return await self.connection.run(project_operations.set_project(name, options))
+
+    async def delete_project(self, name: str) -> None:
+        """Remove a project and its queues, in which nothing is."""
+        await self.connection.run(project_operations.delete_project(name))
 
     # ---- queues and nodes
 

@@ -86,6 +86,11 @@ _SCHEDULER = {
     "UpdateQueue": _administration("queue.update", "queue.name"),
     "DeleteQueue": _administration("queue.delete", "name"),
     "ListQueues": _READ,
+    # A project's own administrators live with the quota that it was given.
+    "CreateProject": Rule(_ADMIN, Scope.PLATFORM, action="project.create", asked=("project.name",)),
+    "UpdateProject": Rule(_ADMIN, Scope.PLATFORM, action="project.update", asked=("project.name",)),
+    "DeleteProject": Rule(_ADMIN, Scope.PLATFORM, action="project.delete", asked=("project",)),
+    "ListProjects": _READ,
 }
 
 _ACCESS = {

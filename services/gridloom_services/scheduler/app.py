@@ -15,6 +15,7 @@ from gridloom_services.scheduler.access_app import ACCESS_SERVICE, GANG_ACCESS_M
 from gridloom_services.scheduler.archive import LogArchive
 from gridloom_services.scheduler.clock import SECOND_US, SystemClock, now_us
 from gridloom_services.scheduler.control import Control, Surroundings
+from gridloom_services.scheduler.declared import bring_about, declared_projects
 from gridloom_services.scheduler.inputs import Inputs
 from gridloom_services.scheduler.logs import LogReader
 from gridloom_services.scheduler.metrics import SchedulerMetrics
@@ -108,7 +109,11 @@ class SchedulerApp:
         except RootInUseError as error:
             raise FolderInUseError(str(error)) from error
         await self._access.start(self._background)
+        declared = declared_projects(self._settings.projects)
         await self._control.start()
+        await self._control.change_projects(
+            lambda projects: bring_about(declared, projects, self._control.core.queues)
+        )
         self._context.gang_tokens.set_liveness(self._is_alive)
         self._background.repeat(self._forget_history, _DAY_S, "forget old history")
 

@@ -39,7 +39,9 @@ class Board:
         self.runs: dict[str, RunLength] = {}
         self.gangs: dict[str, GangState] = {}
         self.units: dict[Unit, GangState] = {}
-        self.queues: dict[str, Queue] = {queue.key: queue for queue in contents.queues}
+        self.queues: dict[str, Queue] = {q.key: q for q in contents.queues if q.name}
+        # What is said of a project itself: it is stored as a queue without a name.
+        self.projects: dict[str, Queue] = {q.project: q for q in contents.queues if not q.name}
         # How many jobs are in each state that is not final.
         self.counts: Counter[JobState] = Counter()
         self.sequence = contents.sequence

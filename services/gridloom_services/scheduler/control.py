@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.job import Job, LiveGang
     from gridloom_services.scheduler.journal import Batch
     from gridloom_services.scheduler.metrics import SchedulerMetrics
+    from gridloom_services.scheduler.projects import Projects
     from gridloom_services.scheduler.query import JobQuery
     from gridloom_services.scheduler.queues import Queues
     from gridloom_services.scheduler.runtime.base import Gang, Runtime
@@ -371,6 +372,12 @@ class Control:
     async def change_queues(self, change: Callable[[Queues], T]) -> T:
         """Make, change or take away a queue."""
         result = change(self.core.queues)
+        await self.core.journal.committed()
+        return result
+
+    async def change_projects(self, change: Callable[[Projects], T]) -> T:
+        """Make, change or take away a project."""
+        result = change(self.core.projects)
         await self.core.journal.committed()
         return result
 

@@ -20,6 +20,7 @@ from gridloom_services.scheduler.job import Outcome
 from gridloom_services.scheduler.journal import Journal
 from gridloom_services.scheduler.ledger import Ledger
 from gridloom_services.scheduler.planner import Planner
+from gridloom_services.scheduler.projects import Projects
 from gridloom_services.scheduler.queues import Queues
 from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.timers import Timer, TimerKind, Timers
@@ -66,6 +67,7 @@ class Core:
         self.fitness = Fitness(self.engine, features)
         self.intake = Intake(self.board, self.ledger, self.eligibility, self.fitness, clock)
         self.queues = Queues(self.board, self.journal, self.planner)
+        self.projects = Projects(self.board, self.journal, self.planner, self.queues)
         self._planned_s = 0
 
     # ---- the beginning
@@ -82,6 +84,7 @@ class Core:
     def rebuild(self, nodes: Iterable[NodeCapacity], ended: Mapping[str, JobState]) -> None:
         """Tell the engine everything that the store says; nothing is planned yet."""
         self.queues.begin()
+        self.projects.begin()
         self.nodes_are(nodes)
         for job in list(self.board.jobs.values()):
             self.attempts.adopt(job)

@@ -33,6 +33,7 @@ class PendingReason(enum.Enum):
     RETRY_BACKOFF = "RETRY_BACKOFF"
     QUEUE_CLOSED = "QUEUE_CLOSED"
     QUEUE_QUOTA = "QUEUE_QUOTA"
+    PROJECT_QUOTA = "PROJECT_QUOTA"
     ARRAY_LIMIT = "ARRAY_LIMIT"
     RESOURCES = "RESOURCES"
     PRIORITY = "PRIORITY"
@@ -118,6 +119,8 @@ def _engine_message(found: Explanation, queue: str) -> str:
     sentences = {
         Reason.QUEUE_CLOSED: f"queue {queue} is closed",
         Reason.QUEUE_QUOTA: f"the quota of queue {queue} leaves {available}; it asks for {asked}",
+        Reason.PROJECT_QUOTA: f"the quota of project {queue.partition('/')[0]} leaves {available};"
+        f" it asks for {asked}",
         Reason.ARRAY_LIMIT: "as many of its elements run as the array allows at once",
         Reason.RESOURCES: f"not enough is free: it asks for {asked}, {available} is there",
         Reason.PRIORITY: "there is room, but a start that was promised to a job ahead needs it",

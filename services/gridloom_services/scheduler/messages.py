@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.engine.decisions import NodeState
     from gridloom_services.scheduler.explain import Answer
     from gridloom_services.scheduler.job import Event, GangOutput, Job, ReplicaEnd
+    from gridloom_services.scheduler.projects import ProjectView
     from gridloom_services.scheduler.queues import QueueView
     from gridloom_services.scheduler.runtime.base import NodeCapacity
     from gridloom_services.scheduler.spec import JobSpec, RetryPolicy, Role
@@ -210,6 +211,19 @@ def demand_message(found: Demand) -> scheduler_pb2.WatchDemandResponse:
 
 def _not_negative(amounts: Mapping[str, int]) -> dict[str, int]:
     return {name: max(amount, 0) for name, amount in amounts.items()}
+
+
+def project_message(view: ProjectView) -> scheduler_pb2.Project:
+    """Return the message of a project."""
+    return scheduler_pb2.Project(
+        name=view.name,
+        quota=view.quota,
+        description=view.description,
+        queues=view.queues,
+        used=view.used,
+        queued_jobs=view.queued_jobs,
+        running_jobs=view.running_jobs,
+    )
 
 
 def queue_message(view: QueueView) -> scheduler_pb2.Queue:

@@ -58,7 +58,7 @@ class Queues:
 
     def create(self, queue: Queue) -> None:
         """Make a queue. AlreadyExistsError where there is one of that name."""
-        _check(queue)
+        check_queue(queue)
         if queue.key in self._board.queues:
             raise AlreadyExistsError(
                 f'queue "{queue.name}" of project "{queue.project}" exists',
@@ -70,7 +70,7 @@ class Queues:
     def update(self, project: str, name: str, changes: Mapping[str, Any]) -> Queue:
         """Change fields of a queue; what runs in it goes on."""
         queue = replace(self.find(project, name), **changes)
-        _check(queue)
+        check_queue(queue)
         self._put(queue)
         return queue
 
@@ -133,7 +133,8 @@ class Queues:
         )
 
 
-def _check(queue: Queue) -> None:
+def check_queue(queue: Queue) -> None:
+    """Refuse a queue that cannot be."""
     for field, value in (("project", queue.project), ("name", queue.name)):
         if not _NAME.fullmatch(value):
             refuse(field, value, "at most 63 lower-case letters, digits and inner -")

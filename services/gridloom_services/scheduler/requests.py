@@ -27,6 +27,8 @@ from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.validation import check_between, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
     from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
@@ -187,12 +189,27 @@ def queue_changes_of(request: scheduler_pb2.UpdateQueueRequest) -> dict[str, Any
         "priority": ("priority", queue.priority),
         "description": ("description", queue.description),
     }
-    for field in request.fields:
+    return _chosen(values, request.fields)
+
+
+def project_changes_of(
+    project: scheduler_pb2.Project, fields: Sequence[str] = ("quota", "description")
+) -> dict[str, Any]:
+    """Return what is said of a project; with `fields`, only that."""
+    values: dict[str, tuple[str, Any]] = {
+        "quota": ("quota", shared_mapping(project.quota)),
+        "description": ("description", project.description),
+    }
+    return _chosen(values, fields)
+
+
+def _chosen(values: dict[str, tuple[str, Any]], fields: Sequence[str]) -> dict[str, Any]:
+    for field in fields:
         if field not in values:
             refuse("fields", field, ", ".join(values))
-    if not request.fields:
+    if not fields:
         refuse("fields", "none", ", ".join(values))
-    return dict(values[field] for field in request.fields)
+    return dict(values[field] for field in fields)
 
 
 def grace_of(request: scheduler_pb2.CancelJobsRequest) -> float:

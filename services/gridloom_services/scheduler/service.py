@@ -24,12 +24,14 @@ from gridloom_services.scheduler.messages import (
     explain_message,
     job_message,
     node_message,
+    project_message,
     queue_message,
 )
 from gridloom_services.scheduler.paging import page_size, read_token, write_token
 from gridloom_services.scheduler.requests import (
     grace_of,
     log_query_of,
+    project_changes_of,
     query_of,
     queue_changes_of,
     queue_of,
@@ -251,6 +253,45 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         """Show queues and their use."""
         views = self._control.core.queues.views(project_to_look_at(request.project))
         return pb.ListQueuesResponse(queues=[queue_message(view) for view in views])
+
+    async def CreateProject(
+        self, request: pb.CreateProjectRequest, context: Any
+    ) -> pb.CreateProjectResponse:
+        """Make a project and its first queue."""
+        del context
+        name, changes = request.project.name, project_changes_of(request.project)
+        await self._control.change_projects(lambda projects: projects.create(name, changes))
+        return pb.CreateProjectResponse(project=self._project(name))
+
+    async def UpdateProject(
+        self, request: pb.UpdateProjectRequest, context: Any
+    ) -> pb.UpdateProjectResponse:
+        """Change fields of a project."""
+        del context
+        name = request.project.name
+        changes = project_changes_of(request.project, request.fields)
+        await self._control.change_projects(lambda projects: projects.update(name, changes))
+        return pb.UpdateProjectResponse(project=self._project(name))
+
+    async def DeleteProject(
+        self, request: pb.DeleteProjectRequest, context: Any
+    ) -> pb.DeleteProjectResponse:
+        """Take a project away in which nothing is."""
+        del context
+        await self._control.change_projects(lambda projects: projects.delete(request.project))
+        return pb.DeleteProjectResponse()
+
+    async def ListProjects(
+        self, request: pb.ListProjectsRequest, context: Any
+    ) -> pb.ListProjectsResponse:
+        """Show projects and their use."""
+        del context
+        views = self._control.core.projects.views(project_to_look_at(request.project))
+        return pb.ListProjectsResponse(projects=[project_message(view) for view in views])
+
+    def _project(self, name: str) -> pb.Project:
+        (view,) = self._control.core.projects.views(name)
+        return project_message(view)
 
     def _queue(self, project: str, name: str) -> pb.Queue:
         views = self._control.core.queues.views(project)

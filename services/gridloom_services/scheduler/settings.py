@@ -18,6 +18,9 @@ class SchedulerSettings:
     # What this machine offers to jobs; None: what it has.
     cpus: float | None = bounded(None, least=0.001)
     memory_bytes: int | None = bounded(None, least=1)
+    # Projects and queues with their quotas, brought about at each start: JSON, or the path of a
+    # file with it; `declared.py` says what stands there.
+    projects: str = ""
     # Of each stream of a replica, the middle of what is longer is dropped.
     log_limit_bytes: int = bounded(256 << 20, least=1 << 16)
     # Events of jobs that ended earlier than this are let go.

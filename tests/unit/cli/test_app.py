@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 VERBS = {
     "run": (),
     "jobs": (*("list", "show", "logs", "cancel", "retry", "hold", "release", "watch", "exec"),),
+    "projects": ("list", "show", "create", "set", "delete"),
     "queues": ("list", "create", "set", "delete"),
     "functions": ("list",),
     "pools": ("list", "show", "close"),

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import CommandLine
 
 QUEUE = pb.Queue(name="fast", project="chem", quota={"cpu": 8000}, used={"cpu": 500})
+PROJECT = pb.Project(
+    name="chem",
+    quota={"cpu": 8000},
+    used={"cpu": 500},
+    queues=["cpu", "gpu"],
+    queued_jobs=3,
+    running_jobs=2,
+)
 NODE = pb.Node(
     name="n1",
     capacity={"cpu": 4000, "memory": 8 * 1024**3},
@@ -44,6 +52,35 @@ class TestQueues:
         assert list(platform.requests["UpdateQueue"][0].fields) == ["max_time_limit", "closed"]
         assert gridloom("queues", "set", "fast").code == 2
         assert gridloom("queues", "delete", "fast").err == "queue fast is gone\n"
+
+
+class TestProjects:
+    def test_they_are_listed_and_shown_with_use_and_quota(
+        self, gridloom: CommandLine, platform: ScriptedPlatform
+    ):
+        platform.script("ListProjects", pb.ListProjectsResponse(projects=[PROJECT]))
+        heads, row = gridloom("projects", "list").out.splitlines()
+        assert heads.split() == ["PROJECT", "QUEUES", "QUEUED", "RUNNING", "USED", "QUOTA"]
+        assert row.split() == ["chem", "cpu,", "gpu", "3", "2", "0.5", "cpus", "8", "cpus"]
+        gridloom("projects", "show", "chem")
+        assert platform.requests["ListProjects"][-1].project == "chem"
+
+    def test_they_are_made_changed_and_removed(
+        self, gridloom: CommandLine, platform: ScriptedPlatform
+    ):
+        platform.script("CreateProject", pb.CreateProjectResponse(project=PROJECT))
+        platform.script("UpdateProject", pb.UpdateProjectResponse(project=PROJECT))
+        platform.script("DeleteProject", pb.DeleteProjectResponse())
+        made = gridloom("projects", "create", "chem", "--quota", "cpus=8", "--quota", "memory=1TiB")
+        assert made.out == "project chem is there\n"
+        asked = platform.requests["CreateProject"][0].project
+        assert dict(asked.quota) == {"cpu": 8000, "memory": 1024**4}
+        gridloom("projects", "set", "chem", "--no-quota", "--description", "Chemistry")
+        request = platform.requests["UpdateProject"][0]
+        assert set(request.fields) == {"quota", "description"}
+        assert (dict(request.project.quota), request.project.description) == ({}, "Chemistry")
+        assert gridloom("projects", "set", "chem").code == 2
+        assert gridloom("projects", "delete", "chem").err == "project chem is gone\n"
 
 
 class TestOverview:

@@ -15,6 +15,7 @@ from gridloom.cli import (
     members,
     platform,
     pools,
+    projects,
     queues,
     top,
 )
@@ -34,7 +35,7 @@ PLATFORM_VERBS = {
 }
 OWN_VERBS = frozenset(
     {
-        *("run", "jobs", "queues", "functions", "pools"),
+        *("run", "jobs", "projects", "queues", "functions", "pools"),
         *("top", "up", "down", "status", "contexts"),
         *("login", "logout", "whoami", "keys", "members", "audit"),
     }
@@ -112,6 +113,7 @@ def build(verb_word: str | None = None) -> typer.Typer:
     leaving = {"allow_interspersed_args": False}
     app.command(epilog=run_verb.EXAMPLE, context_settings=leaving)(run_verb.run)
     app.add_typer(jobs.app, name="jobs")
+    app.add_typer(projects.app, name="projects")
     app.add_typer(queues.app, name="queues")
     app.add_typer(pools.functions_app, name="functions")
     app.add_typer(pools.pools_app, name="pools")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         JobInfo,
         NodeInfo,
         OutputInfo,
+        ProjectInfo,
         QueueInfo,
     )
 
@@ -108,6 +109,11 @@ def explanation_document(explanation: Explanation) -> Document:
 def queue_document(queue: QueueInfo) -> Document:
     """A queue."""
     return plain(queue)  # type: ignore[no-any-return]
+
+
+def project_document(project: ProjectInfo) -> Document:
+    """A project."""
+    return plain(project)  # type: ignore[no-any-return]
 
 
 def node_document(node: NodeInfo) -> Document:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from gridloom.context import Context
     from gridloom.inventory import FunctionInfo, PoolInfo
-    from gridloom.jobs.info import JobEvent, JobInfo, NodeInfo, OutputInfo, QueueInfo, ReplicaInfo
+    from gridloom.jobs.info import (
+        JobEvent,
+        JobInfo,
+        NodeInfo,
+        OutputInfo,
+        ProjectInfo,
+        QueueInfo,
+        ReplicaInfo,
+    )
 
 _LONG_COMMAND = 400
 
@@ -143,6 +151,21 @@ QUEUE: Noun[QueueInfo] = Noun(
     ),
     document=documents.queue_document,
     identifier=lambda queue: queue.name,
+)
+
+
+PROJECT: Noun[ProjectInfo] = Noun(
+    "project",
+    columns=(
+        Column("PROJECT", lambda project: project.name),
+        Column("QUEUES", lambda project: ", ".join(project.queues), flexible=True, spare=3),
+        Column("QUEUED", lambda project: str(project.queued_jobs), right=True),
+        Column("RUNNING", lambda project: str(project.running_jobs), right=True),
+        Column("USED", lambda project: words.amounts(project.used), flexible=True, spare=2),
+        Column("QUOTA", lambda project: words.amounts(project.quota), flexible=True, spare=1),
+    ),
+    document=documents.project_document,
+    identifier=lambda project: project.name,
 )
 
 

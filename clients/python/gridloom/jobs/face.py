@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from gridloom.channel import Connection
     from gridloom.client import Defaults
     from gridloom.jobs import dependencies, filters, handle, listing, operations, waiting, watch
+    from gridloom.jobs import projects as project_operations
     from gridloom.jobs import queues as queue_operations
     from gridloom.jobs.dependencies import Dependencies
     from gridloom.jobs.filters import JobFilter
     from gridloom.jobs.handle import Job
-    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, QueueInfo
+    from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, ProjectInfo, QueueInfo
     from gridloom.jobs.options import JobOptions, JobRequest
+    from gridloom.jobs.projects import ProjectOptions
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
@@ -32,6 +34,7 @@ else:
     handle = LazyModule("gridloom.jobs.handle")
     listing = LazyModule("gridloom.jobs.listing")
     operations = LazyModule("gridloom.jobs.operations")
+    project_operations = LazyModule("gridloom.jobs.projects")
     queue_operations = LazyModule("gridloom.jobs.queues")
     waiting = LazyModule("gridloom.jobs.waiting")
     watch = LazyModule("gridloom.jobs.watch")
@@ -126,6 +129,28 @@ class JobVerbs:
     def release(self, jobs: Dependencies) -> list[Job]:
         """Let held jobs go on."""
         return self._handles(operations.release(dependencies.job_ids(jobs, field="jobs")))
+
+    # ---- projects
+
+    def projects(self) -> list[ProjectInfo]:
+        """Every project that may be seen, with what its queues hold together."""
+        return self.connection.run(project_operations.list_projects())
+
+    def project(self, name: str) -> ProjectInfo:
+        """One project; a `NotFoundError` where there is none of this name."""
+        return self.connection.run(project_operations.find_project(name))
+
+    def create_project(self, name: str, **options: Unpack[ProjectOptions]) -> ProjectInfo:
+        """A new project with a queue "default": `quota`, `description`."""
+        return self.connection.run(project_operations.create_project(name, options))
+
+    def set_project(self, name: str, **options: Unpack[ProjectOptions]) -> ProjectInfo:
+        """Change what is named of a project; the rest stays."""
+        return self.connection.run(project_operations.set_project(name, options))
+
+    def delete_project(self, name: str) -> None:
+        """Remove a project and its queues, in which nothing is."""
+        self.connection.run(project_operations.delete_project(name))
 
     # ---- queues and nodes
 

@@ -194,6 +194,19 @@ class QueueInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectInfo:
+    """A project: what its queues may hold together, and what they do."""
+
+    name: str
+    description: str
+    quota: Mapping[str, int]
+    used: Mapping[str, int]
+    queues: tuple[str, ...]
+    queued_jobs: int
+    running_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeInfo:
     """A machine: what it has and what of that is free."""
 
@@ -203,6 +216,19 @@ class NodeInfo:
     labels: Mapping[str, str]
     schedulable: bool
     oversubscribed: bool
+
+
+def read_project(project: scheduler_pb2.Project) -> ProjectInfo:
+    """The project in this message."""
+    return ProjectInfo(
+        name=project.name,
+        description=project.description,
+        quota=dict(project.quota),
+        used=dict(project.used),
+        queues=tuple(project.queues),
+        queued_jobs=project.queued_jobs,
+        running_jobs=project.running_jobs,
+    )
 
 
 def read_job(job: job_pb2.Job) -> JobInfo:

@@ -1,4 +1,4 @@
-"""`apply.py PROJECTS KEY`: queues as the values have them, made or changed; both are files.
+"""`apply.py PROJECTS KEY`: projects and queues as the values have them; both are files.
 
 It can be run any number of times, and takes nothing away: a queue that left the values stays, with
 whatever waits in it, until somebody deletes it.
@@ -27,6 +27,7 @@ def main() -> None:
         with gridloom.connect(address, api_key=key, project=project, timeout=PATIENCE) as client:
             for name, options in (said.get("queues") or {}).items():
                 apply(client, project, name, options or {})
+            apply_project(client, project, {k: v for k, v in said.items() if k != "queues"})
 
 
 def apply(client: gridloom.Client, project: str, name: str, options: dict) -> None:
@@ -40,6 +41,15 @@ def apply(client: gridloom.Client, project: str, name: str, options: dict) -> No
             client.set_queue(name, **words)
         done = "kept as it is wanted"
     sys.stdout.write(f"queue {project}/{name}: {done}\n")
+
+
+def apply_project(client: gridloom.Client, name: str, options: dict) -> None:
+    """One project; its queues have made it, unless it has none of its own."""
+    if name not in {project.name for project in client.projects()}:
+        client.create_project(name, **options)
+    elif options:
+        client.set_project(name, **options)
+    sys.stdout.write(f"project {name}: as it is wanted\n")
 
 
 main()

@@ -8,13 +8,16 @@ from gridloom_services.scheduler.engine.columns import FAR, Need, Resources, Tab
 from gridloom_services.scheduler.engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from gridloom_services.scheduler.engine.events import QueueSet
+    from collections.abc import Mapping
+
+    from gridloom_services.scheduler.engine.events import ProjectSet, QueueSet
 
 
 class QueueTable(Table):
     """One row a queue; `bounds` are its quota, by number of the resource.
 
-    A queue that was removed stays, closed, until the last job of it is gone.
+    `project_bounds` are the quotas of projects that have one, by name. A queue that was removed
+    stays, closed, until the last job of it is gone.
     """
 
     fields: ClassVar[tuple[str, ...]] = (
@@ -37,23 +40,31 @@ class QueueTable(Table):
         self.resources = resources
         self.used = resources.block()
         self.bounds: list[Need] = []
+        self.project_bounds: dict[str, Need] = {}
         super().__init__(self.used)
         self.names: list[str] = []
         self.rows: dict[str, int] = {}
 
     def set(self, event: QueueSet) -> int:
         """A queue came or changed; returns its row."""
-        bounds = tuple(
-            (self.resources.number(name), min(amount, FAR)) for name, amount in event.quota.items()
-        )
         row = self.rows.get(event.queue)
         if row is None:
             row = self._add(event.queue)
         self.priority[row] = event.priority
         self.closed[row] = int(event.closed)
         self.removed[row] = 0
-        self.bounds[row] = tuple(sorted(bounds))
+        self.bounds[row] = self._numbered(event.quota)
         return row
+
+    def set_project(self, event: ProjectSet) -> None:
+        """A project's quota came, changed or went."""
+        self.project_bounds.pop(event.project, None)
+        if event.quota:
+            self.project_bounds[event.project] = self._numbered(event.quota)
+
+    def project(self, row: int) -> str:
+        """The project of a queue."""
+        return self.names[row].partition("/")[0]
 
     def remove(self, name: str) -> None:
         """A queue left."""
@@ -72,6 +83,10 @@ class QueueTable(Table):
         """One job less refers to this queue."""
         self.jobs[row] -= 1
         self._drop_if_unused(row)
+
+    def _numbered(self, quota: Mapping[str, int]) -> Need:
+        amounts = ((self.resources.number(name), min(n, FAR)) for name, n in quota.items())
+        return tuple(sorted(amounts))
 
     def _add(self, name: str) -> int:
         row = self.take()

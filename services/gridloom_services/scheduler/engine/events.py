@@ -85,6 +85,18 @@ class QueueSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectSet:
+    """A project's quota came, changed, or (empty) went.
+
+    `quota` bounds the sum of what the running work of all its queues holds, each of which stays
+    within its own quota too. A queue's project is what stands before "/" in its name.
+    """
+
+    project: str
+    quota: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueRemoved:
     """A queue left. Work of it that is still here is treated as in a closed queue."""
 
@@ -225,6 +237,7 @@ class ResizeRequested:
 Event = (
     NodeSet
     | NodeRemoved
+    | ProjectSet
     | QueueSet
     | QueueRemoved
     | JobSubmitted

@@ -87,7 +87,9 @@ class Explainer:
         if short is not None:
             asked = dict(state.shape(row).total)[short]
             left = max(0, room.budget.left(queue, short))
-            return Reason.QUEUE_QUOTA, state.resources.names[short], asked, left
+            is_projects = room.budget.lacks_only_in_project(queue, state.shape(row).total)
+            reason = Reason.PROJECT_QUOTA if is_projects else Reason.QUEUE_QUOTA
+            return reason, state.resources.names[short], asked, left
         return self._why_no_room(row, room)
 
     def _why_no_room(self, row: int, room: Room) -> Why:

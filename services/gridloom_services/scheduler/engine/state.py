@@ -81,6 +81,9 @@ class State:
         if event.priority != before:
             self.jobs.raise_priority(row, event.priority - before)
 
+    def _project_set(self, event: events.ProjectSet) -> None:
+        self.queues.set_project(event)
+
     def _queue_removed(self, event: events.QueueRemoved) -> None:
         self.queues.remove(event.queue)
 
@@ -221,6 +224,7 @@ class State:
         return {
             events.NodeSet: self.nodes.set,
             events.NodeRemoved: self._node_removed,
+            events.ProjectSet: self._project_set,
             events.QueueSet: self._queue_set,
             events.QueueRemoved: self._queue_removed,
             events.JobSubmitted: self._job_submitted,

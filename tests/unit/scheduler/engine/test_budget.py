@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gridloom_services.scheduler.engine import events as ev
 from gridloom_services.scheduler.engine.budget import Budget
+from gridloom_services.scheduler.engine.decisions import Reason
 from gridloom_services.scheduler.engine.promises import Pledge
 
 from tests.unit.scheduler.engine.build import QUEUE, Cluster, role
@@ -81,3 +82,51 @@ def test_a_kept_promise_needs_room_from_its_start_to_its_end():
     assert not left.keeps(0, THREE, 5, 21)
     assert not left.keeps(0, THREE, 30, 35)
     assert left.keeps(0, ((0, 5),), 50, 60)
+
+
+# ---- the quota of a project
+
+OTHER = "p/other"
+
+
+def test_the_queues_of_a_project_stay_together_within_its_quota():
+    cluster = Cluster(100)
+    cluster.tell(ev.QueueSet(OTHER), ev.ProjectSet("p", {"cpu": 3}))
+    cluster.submit("a", role(cpu=2))
+    cluster.submit("b", role(cpu=2), queue=OTHER)
+    cluster.submit("c", role(cpu=1), queue=OTHER)
+    assert sorted(cluster.started()) == ["a", "c"]
+    found = cluster.engine.explain("b", 0)
+    why = (found.reason, found.resource, found.asked, found.available)
+    assert why == (Reason.PROJECT_QUOTA, "cpu", 2, 0)
+    cluster.tell(ev.Ended("a", 0, 1))
+    assert cluster.started(1) == ["b"]
+
+
+def test_a_promise_holds_its_projects_quota_too():
+    cluster = Cluster(8)
+    cluster.tell(ev.QueueSet(OTHER), ev.QueueSet("r/q"), ev.ProjectSet("p", {"cpu": 6}))
+    cluster.submit("run", role(cpu=5), queue="r/q", limit=100)
+    cluster.cycle()
+    cluster.submit("large", role(cpu=5))
+    cluster.submit("long", role(cpu=2), queue=OTHER, limit=101)
+    cluster.submit("short", role(cpu=2), queue=OTHER, limit=100)
+    assert cluster.started() == ["short"]
+
+
+def test_the_quota_of_one_project_is_nothing_to_another():
+    cluster = Cluster(100)
+    cluster.tell(ev.QueueSet("rich/q"), ev.ProjectSet("p", {"cpu": 0}))
+    cluster.submit("a", role(cpu=1))
+    cluster.submit("b", role(cpu=1), queue="rich/q")
+    assert cluster.started() == ["b"]
+    assert cluster.engine.waiting() == 0
+
+
+def test_a_projects_quota_that_goes_bounds_nothing_any_more():
+    cluster = Cluster(100)
+    cluster.tell(ev.ProjectSet("p", {"cpu": 0}))
+    cluster.submit("a", role(cpu=1))
+    assert cluster.started() == []
+    cluster.tell(ev.ProjectSet("p"))
+    assert cluster.started(1) == ["a"]

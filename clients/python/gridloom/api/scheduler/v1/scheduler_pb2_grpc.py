@@ -130,6 +130,26 @@ class SchedulerServiceStub:
                 request_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesRequest.SerializeToString,
                 response_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesResponse.FromString,
                 _registered_method=True)
+        self.CreateProject = channel.unary_unary(
+                '/gridloom.api.scheduler.v1.SchedulerService/CreateProject',
+                request_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectRequest.SerializeToString,
+                response_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectResponse.FromString,
+                _registered_method=True)
+        self.UpdateProject = channel.unary_unary(
+                '/gridloom.api.scheduler.v1.SchedulerService/UpdateProject',
+                request_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectRequest.SerializeToString,
+                response_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectResponse.FromString,
+                _registered_method=True)
+        self.DeleteProject = channel.unary_unary(
+                '/gridloom.api.scheduler.v1.SchedulerService/DeleteProject',
+                request_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectRequest.SerializeToString,
+                response_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectResponse.FromString,
+                _registered_method=True)
+        self.ListProjects = channel.unary_unary(
+                '/gridloom.api.scheduler.v1.SchedulerService/ListProjects',
+                request_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsRequest.SerializeToString,
+                response_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -260,6 +280,32 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateProject(self, request, context):
+        """A project, and its queue "default".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProject(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteProject(self, request, context):
+        """With its queues, in which nothing may wait or run any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProjects(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -357,6 +403,26 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ListQueues,
                     request_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesRequest.FromString,
                     response_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesResponse.SerializeToString,
+            ),
+            'CreateProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateProject,
+                    request_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectRequest.FromString,
+                    response_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectResponse.SerializeToString,
+            ),
+            'UpdateProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProject,
+                    request_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectRequest.FromString,
+                    response_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectResponse.SerializeToString,
+            ),
+            'DeleteProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteProject,
+                    request_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectRequest.FromString,
+                    response_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectResponse.SerializeToString,
+            ),
+            'ListProjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProjects,
+                    request_deserializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsRequest.FromString,
+                    response_serializer=gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -873,6 +939,114 @@ class SchedulerService:
             '/gridloom.api.scheduler.v1.SchedulerService/ListQueues',
             gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesRequest.SerializeToString,
             gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateProject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridloom.api.scheduler.v1.SchedulerService/CreateProject',
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectRequest.SerializeToString,
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridloom.api.scheduler.v1.SchedulerService/UpdateProject',
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectRequest.SerializeToString,
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteProject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridloom.api.scheduler.v1.SchedulerService/DeleteProject',
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectRequest.SerializeToString,
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridloom.api.scheduler.v1.SchedulerService/ListProjects',
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsRequest.SerializeToString,
+            gridloom_dot_api_dot_scheduler_dot_v1_dot_scheduler__pb2.ListProjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

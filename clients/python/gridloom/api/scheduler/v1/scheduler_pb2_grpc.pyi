@@ -63,6 +63,12 @@ class SchedulerServiceStub:
     UpdateQueue: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateQueueRequest, _scheduler_pb2.UpdateQueueResponse]
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteQueueRequest, _scheduler_pb2.DeleteQueueResponse]
     ListQueues: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListQueuesRequest, _scheduler_pb2.ListQueuesResponse]
+    CreateProject: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CreateProjectRequest, _scheduler_pb2.CreateProjectResponse]
+    """A project, and its queue "default"."""
+    UpdateProject: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateProjectRequest, _scheduler_pb2.UpdateProjectResponse]
+    DeleteProject: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteProjectRequest, _scheduler_pb2.DeleteProjectResponse]
+    """With its queues, in which nothing may wait or run any more."""
+    ListProjects: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListProjectsRequest, _scheduler_pb2.ListProjectsResponse]
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -99,6 +105,12 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     UpdateQueue: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateQueueRequest, _scheduler_pb2.UpdateQueueResponse]  # type: ignore[assignment]
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteQueueRequest, _scheduler_pb2.DeleteQueueResponse]  # type: ignore[assignment]
     ListQueues: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListQueuesRequest, _scheduler_pb2.ListQueuesResponse]  # type: ignore[assignment]
+    CreateProject: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CreateProjectRequest, _scheduler_pb2.CreateProjectResponse]  # type: ignore[assignment]
+    """A project, and its queue "default"."""
+    UpdateProject: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateProjectRequest, _scheduler_pb2.UpdateProjectResponse]  # type: ignore[assignment]
+    DeleteProject: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteProjectRequest, _scheduler_pb2.DeleteProjectResponse]  # type: ignore[assignment]
+    """With its queues, in which nothing may wait or run any more."""
+    ListProjects: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListProjectsRequest, _scheduler_pb2.ListProjectsResponse]  # type: ignore[assignment]
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every job's life: queues, quotas, gangs, backfill, retries, dependencies, logs and events."""
@@ -246,5 +258,35 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.ListQueuesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.ListQueuesResponse, _abc.Awaitable[_scheduler_pb2.ListQueuesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateProject(
+        self,
+        request: _scheduler_pb2.CreateProjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.CreateProjectResponse, _abc.Awaitable[_scheduler_pb2.CreateProjectResponse]]:
+        """A project, and its queue "default"."""
+
+    @_abc_1.abstractmethod
+    def UpdateProject(
+        self,
+        request: _scheduler_pb2.UpdateProjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.UpdateProjectResponse, _abc.Awaitable[_scheduler_pb2.UpdateProjectResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteProject(
+        self,
+        request: _scheduler_pb2.DeleteProjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.DeleteProjectResponse, _abc.Awaitable[_scheduler_pb2.DeleteProjectResponse]]:
+        """With its queues, in which nothing may wait or run any more."""
+
+    @_abc_1.abstractmethod
+    def ListProjects(
+        self,
+        request: _scheduler_pb2.ListProjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.ListProjectsResponse, _abc.Awaitable[_scheduler_pb2.ListProjectsResponse]]: ...
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
