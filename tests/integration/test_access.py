@@ -8,19 +8,22 @@ import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gridloom
 import grpc
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 from gridloom.api.functions.v1 import functions_pb2, functions_pb2_grpc, session_pb2
 from gridloom.errors import PermissionDeniedError, UnauthenticatedError
 from gridloom.version import PROTOCOL
 from gridloom_services.common.keys import new_key
+from gridloom_services.common.permissions import RULES, Scope
 
 from tests.support.eventually import eventually_now
 from tests.support.gateway import Gateway
 from tests.support.service import ServiceProcess
+from tests.unit.common.test_permissions import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +144,67 @@ def test_each_role_may_do_what_it_says_and_is_told_what_it_lacks(apart, admin):
             operator.run(["true"], project="default")
         with pytest.raises(PermissionDeniedError, match="ListAuditEntries"):
             list(operator.access.audit())
+
+
+PROJECT_PATHS = ("project", "filter.project", "queue.project", "spec.project", "hello.project")
+
+
+def filled(kind: Any, known: dict[str, Any]) -> Any:
+    """A request about what is in project chem: by its project, or by ids of things there."""
+    request = GetMessageClass(kind)()
+    for path in (*PROJECT_PATHS, *known):
+        *outer, last = path.split(".")
+        message = request
+        for name in outer:
+            message = getattr(message, name, None)
+        if message is None or last not in message.DESCRIPTOR.fields_by_name:
+            continue
+        field = message.DESCRIPTOR.fields_by_name[last]
+        value = 1 if field.enum_type else known.get(path, "chem")
+        if field.is_repeated:
+            getattr(message, last).append(value)
+        else:
+            setattr(message, last, value)
+    if "jobs" in request.DESCRIPTOR.fields_by_name:
+        request.jobs.add(project="chem").roles.add(name="main", replicas=1, command=["true"])
+    return request
+
+
+def test_nothing_of_a_project_is_reached_from_another_whatever_the_role(apart, admin):
+    with apart.client(ADMIN.text, project="chem") as chem:
+        job, pool = chem.run(["true"]), chem.pool(workers=1)
+        call, group = pool.submit(doubled, 1), pool.map(doubled, range(3)).group
+        member = chem.access.create_key(owner="zoe", role="viewer")
+    known = {
+        **dict.fromkeys(("job_id", "job_ids", "start.job_id"), job.id),
+        "pool_id": pool.id,
+        "call_id": call.id,
+        "group_id": group.id,
+        "key_id": member.key.id,
+        "user": "zoe",
+        "name": "default",
+        "queue.name": "default",
+        "start.command": "true",
+        "role": "main",
+    }
+    key = key_for(admin, "the-physicist", "admin", "physics")
+    metadata = (("authorization", f"Bearer {key}"),)
+    known["hello.protocol"] = PROTOCOL
+    refused = []
+    with grpc.insecure_channel(apart.address) as channel:
+        for path, method in METHODS.items():
+            if RULES[path].scope is not Scope.PROJECT:
+                continue
+            answer = GetMessageClass(method.output_type).FromString
+            ask = channel.stream_stream(path, lambda r: r.SerializeToString(), answer)
+            request = filled(method.input_type, known)
+            with pytest.raises(grpc.RpcError) as caught:
+                list(ask(iter([request]), metadata=metadata, timeout=30))
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED, (path, caught.value)
+            assert 'in project "chem"' in caught.value.details(), path
+            refused.append(path)
+    assert len(refused) > 30
+    pool.close(cancel_running=True)
 
 
 def test_a_member_makes_keys_for_themselves_with_no_more_than_they_have(apart, admin):
