@@ -20,6 +20,8 @@ class JobOptions(TypedDict, total=False):
 
     Amounts are of each replica. Points in time have a zone. `after` and the like are handles or
     ids; `files` are paths, or `{name in the job: path or bytes}`; `stdin` is a path, or bytes;
+    `volumes` are `{path: claim}`, read-only with ":ro" behind the claim; `secrets` are `{variable
+    or path of a file: "NAME/KEY"}` of what the cluster keeps: their content never comes here.
     `array` is a range, numbers or "0-99%10", with `{index}` in words and environment for an
     element's own number.
     """
@@ -52,6 +54,8 @@ class JobOptions(TypedDict, total=False):
     outputs: str | Sequence[str]
     image: str
     workdir: str
+    volumes: Mapping[str, str]
+    secrets: Mapping[str, str]
     shell: bool
     # How many.
     array: Elements

@@ -48,6 +48,8 @@ _ROLE_WORDS = (
     "outputs",
     "image",
     "workdir",
+    "volumes",
+    "secrets",
     "shell",
     "replicas",
 )
@@ -151,7 +153,27 @@ def role_spec(role: Role) -> job_pb2.Role:
         outputs=[role.outputs] if isinstance(role.outputs, str) else list(role.outputs),
         resources=role_resources(role),
         workdir=role.workdir or "",
+        volumes=[_volume(path, claim) for path, claim in role.volumes.items()],
+        secrets=[_secret(target, place) for target, place in role.secrets.items()],
     )
+
+
+def _volume(path: str, claim: str) -> job_pb2.Volume:
+    name = claim.removesuffix(":ro")
+    return job_pb2.Volume(claim=name, mount_path=path, read_only=name != claim)
+
+
+def _secret(target: str, place: str) -> job_pb2.Secret:
+    name, separator, key = place.partition("/")
+    if not (name and separator and key):
+        # Not what was given: somebody may have taken the place of the secret itself.
+        raise InvalidRequestError(
+            f'secret "{target}" names no place; NAME/KEY is expected: the name of a secret in the'
+            " cluster, and a key in it",
+            field="secrets",
+            allowed="NAME/KEY",
+        )
+    return job_pb2.Secret(name=name, key=key, target=target)
 
 
 def role_resources(role: Role) -> dict[str, int]:

@@ -41,4 +41,6 @@ class Role(Spelled):
     outputs: str | Sequence[str] = ()
     image: str | None = None
     workdir: str | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     colocate: bool = False

@@ -196,3 +196,25 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path):
         (tmp_path / folder / "x").touch()
     with pytest.raises(InvalidRequestError, match='both be called "x"'):
         draft(folder=tmp_path / "c", files=[str(tmp_path / "a" / "x"), str(tmp_path / "b" / "x")])
+
+
+def test_volumes_and_secrets_travel_as_references():
+    (role,) = draft(
+        volumes={"/data": "datasets:ro", "/scratch": "scratch"},
+        secrets={"DB_PASSWORD": "db/password", "/etc/keys/id": "ssh/id_ed25519"},
+    ).spec.roles
+    assert [(v.claim, v.mount_path, v.read_only) for v in role.volumes] == [
+        ("datasets", "/data", True),
+        ("scratch", "/scratch", False),
+    ]
+    assert [(s.name, s.key, s.target) for s in role.secrets] == [
+        ("db", "password", "DB_PASSWORD"),
+        ("ssh", "id_ed25519", "/etc/keys/id"),
+    ]
+
+
+@pytest.mark.parametrize("place", ["hunter2", "db/", "/password"])
+def test_a_secret_that_is_no_reference_is_refused(place: str):
+    with pytest.raises(InvalidRequestError, match="NAME/KEY is expected") as caught:
+        draft(secrets={"DB_PASSWORD": place})
+    assert place not in str(caught.value)
