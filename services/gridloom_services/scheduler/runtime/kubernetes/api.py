@@ -27,6 +27,7 @@ _CONNECTIONS = 200
 # An object of a watch comes in one line, and may be as large as etcd takes it.
 _READ_BYTES = 2 << 20
 _TIMEOUT_S = 30.0
+_CLOSING_S = 0.25
 # A server that says nothing for so long, not even a bookmark, is not there any more.
 _SILENCE_S = 90.0
 _MERGE_PATCH = "application/merge-patch+json"
@@ -100,6 +101,8 @@ class KubernetesApi:
         """Let go of all connections."""
         await self._session.close()
         await self._client.close()
+        # TLS connections are only closed once the other side has heard of it.
+        await asyncio.sleep(_CLOSING_S)
 
     # ---- plain requests
 
