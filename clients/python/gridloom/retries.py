@@ -15,8 +15,8 @@ class Retries(Spelled):
     """Runs again after a failure of each class; None leaves the platform's own rule.
 
     The platform's rule: three times after a lost node (or worker), a preemption, an eviction, or
-    where a cluster had no room after all, never after anything else. `backoff` is the pause before the first of them, doubled each time up to
-    `max_backoff`.
+    where a cluster had no room after all, never after anything else. `backoff` is the pause before
+    the first of them, doubled each time up to `max_backoff`.
     """
 
     error: int | None = None
