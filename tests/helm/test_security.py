@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from gridloom_services.scheduler.runtime.kubernetes.permissions import NEEDED
 
 from tests.support.chart import (
     EXAMPLES,
@@ -144,8 +145,7 @@ def allowed(kind, *words):
 
 @pytest.mark.parametrize(("kind", "everywhere"), [("Role", False), ("ClusterRole", True)])
 def test_the_scheduler_may_do_what_its_runtime_needs_and_nothing_else(kind, everywhere):
-    needs = pytest.importorskip("gridloom_services.scheduler.runtime.kubernetes.permissions")
-    needed = {(each.verb, each.kind) for each in needs.NEEDED if each.everywhere is everywhere}
+    needed = {(each.verb, each.kind) for each in NEEDED if each.everywhere is everywhere}
     assert allowed(kind) == needed
 
 

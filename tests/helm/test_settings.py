@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 from gridloom_services.common.settings import ServerSettings, load_server_settings, load_settings
+from gridloom_services.scheduler.runtime.kubernetes.flavours import read_flavours
 
 from tests.support.chart import EXAMPLES, SERVICES, environment, example, named, of_kind, setting
 
@@ -75,3 +76,34 @@ def test_a_start_may_take_as_long_as_it_waits_for_the_database():
         probe = container["startupProbe"]
         patience = load_server_settings(service, environment(service)).start_patience_s
         assert probe["failureThreshold"] * probe["periodSeconds"] >= patience + 30
+
+
+def test_flavours_reach_the_runtime_as_it_reads_them():
+    given = environment("scheduler", *example("production"))
+    found = read_flavours(given["GRIDLOOM_SCHEDULER_KUBERNETES_FLAVOURS"])
+    by_name = {flavour.name: flavour for flavour in found}
+    assert by_name.keys() == {"a100", "cpu", "mig"}
+    assert by_name["a100"].node_selector == {"pool": "a100"}
+    assert [each["key"] for each in by_name["a100"].tolerations] == ["nvidia.com/gpu"]
+
+
+def test_what_the_runtime_needs_is_rendered_beside_it():
+    given = environment("scheduler", *setting(jobs__namespace="work"))
+    prefix = "GRIDLOOM_SCHEDULER_KUBERNETES_"
+    for kind, key in (("ConfigMap", "ANCHOR"), ("ServiceAccount", "SERVICE_ACCOUNT")):
+        name = given[prefix + key].removeprefix("gridloom-")
+        found = named(kind, name, *setting(jobs__namespace="work"))
+        assert found["metadata"]["namespace"] == given[prefix + "NAMESPACE"] == "work"
+    assert given[prefix + "WORKER_IMAGE"] == "gridloom/worker:0.1.0-py3.11"
+    assert given[prefix + "OWN_IMAGES"] == "gridloom/worker"
+
+
+def test_the_newest_python_is_found_by_number():
+    words = setting(
+        images__workers={
+            "3.9": {"repository": "gridloom/worker"},
+            "3.13": {"repository": "gridloom/worker"},
+        }
+    )
+    given = environment("scheduler", *words)
+    assert given["GRIDLOOM_SCHEDULER_KUBERNETES_WORKER_IMAGE"] == "gridloom/worker:0.1.0-py3.13"

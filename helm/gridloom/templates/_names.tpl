@@ -218,3 +218,22 @@ gridloom login $ADDRESS{{ if eq .Values.tls.mode "selfSigned" }} --ca-file gridl
 {{- define "gridloom.tlsWanted" -}}
 {{- list .Values.tls (include "gridloom.tlsNames" .) (include "gridloom.tlsAddresses" .) | toJson -}}
 {{- end -}}
+
+{{/* The newest Python that there is a worker image for: 3.9 is before 3.11. */}}
+{{- define "gridloom.newestPython" -}}
+{{- $newest := 0 -}}
+{{- range $python := keys .Values.images.workers -}}
+{{- $newest = max $newest (trimPrefix "3." $python | int) -}}
+{{- end -}}
+{{- printf "3.%d" (int $newest) -}}
+{{- end -}}
+
+{{/* Their repositories, without tags. */}}
+{{- define "gridloom.workerRepositories" -}}
+{{- $found := list -}}
+{{- range $python := keys .Values.images.workers | sortAlpha -}}
+{{- $image := include "gridloom.workerImage" (dict "root" $ "python" $python) -}}
+{{- $found = append $found (regexReplaceAll "(@sha256:.*|:[^:/]*)$" $image "") -}}
+{{- end -}}
+{{- uniq $found | join "," -}}
+{{- end -}}

@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import gridloom
+
 TRUSTED = Path("/etc/gridloom/tls/ca.crt")
 PATIENCE_S = 180
 
@@ -12,9 +14,7 @@ PATIENCE_S = 180
 def main() -> None:
     """Fail with the reason, or say what was seen."""
     if TRUSTED.exists():
-        os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(TRUSTED)
-    import gridloom  # gRPC reads the environment at its import
-
+        os.environ["GRIDLOOM_TLS_CA_FILE"] = str(TRUSTED)
     began = time.monotonic()
     key = Path("/etc/gridloom/access/admin-key").read_text(encoding="ascii").strip()
     with gridloom.connect(os.environ["GRIDLOOM_ADDRESS"], api_key=key) as client:
