@@ -83,6 +83,7 @@ def _show_figures(study: Study) -> None:
         (f"{study.workers} workers", f"{study.wall_s:.1f} s"),
         ("speedup", f"{study.speedup:.2f}"),
         ("efficiency", f"{100 * study.efficiency:.0f} %"),
+        ("workers busy", study.busy_shown()),
         ("accuracy", f"{100 * study.evaluation['accuracy']:.1f} % of digits never seen"),
         ("plot", str(study.folder / "report.png")),
     )

@@ -52,6 +52,18 @@ class Study:
         """Speedup a worker."""
         return self.speedup / self.workers
 
+    def busy_shown(self) -> str:
+        """How much of the time workers computed, and what of it the machine had a processor for.
+
+        Where speedup falls short, this says whose it was: ours (workers that wait for work), or
+        that of whatever else runs there.
+        """
+        wall, processor = fits.computing(self.fits)
+        alone, alone_processor = fits.computing(self.serial["fits"])
+        shares = (wall / (self.workers * self.wall_s), processor / wall, alone_processor / alone)
+        busy, here, there = (f"{100 * share:.0f} %" for share in shares)
+        return f"{busy} of the time; they had a processor for {here} of that (one process: {there})"
+
     @property
     def python(self) -> str:
         """The interpreter for command jobs: this one where they run on this machine."""

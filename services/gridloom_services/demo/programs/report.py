@@ -67,13 +67,15 @@ def draw_timeline(axes: Any, study: dict[str, Any], serial: dict[str, Any]) -> N
     axes.set_xlabel("seconds since the first fit began")
     speedup = serial["wall_s"] / study["wall_s"]
     axes.set_title(
-        f"{len(study['fits'])} fits: {study['wall_s']:.1f} s here, {serial['wall_s']:.1f} s"
+        f"{len(study['fits'])} fits: {study['wall_s']:.1f} s on {len(rows)} workers,"
+        f" {serial['wall_s']:.1f} s"
         f" in one process (speedup {speedup:.2f})",
         loc="left",
     )
     handles = [Patch(color=colour, label=NAMES[name]) for name, colour in COLOURS.items()]
     axes.legend(handles=handles, frameon=False, loc="lower right", ncols=3, fontsize=8.5)
     axes.set_ylim(-1.1, len(labels) - 0.5)
+    axes.set_xlim(left=0)
 
 
 def draw_confusion(axes: Any, evaluation: dict[str, Any]) -> None:
@@ -91,7 +93,8 @@ def draw_confusion(axes: Any, evaluation: dict[str, Any]) -> None:
     axes.set_xlabel("taken for")
     axes.set_ylabel("digit")
     axes.set_title(
-        f"{100 * evaluation['accuracy']:.1f} % of {evaluation['held_out']} digits never seen",
+        f"{100 * evaluation['accuracy']:.1f} % of {evaluation['held_out']} digits never seen"
+        " are read right",
         loc="left",
     )
 
