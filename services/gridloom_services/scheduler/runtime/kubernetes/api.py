@@ -30,6 +30,7 @@ _TIMEOUT_S = 30.0
 _CLOSING_S = 0.25
 # A server that says nothing for so long, not even a bookmark, is not there any more.
 _SILENCE_S = 90.0
+_JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _AGAIN = {429, 500, 502, 503, 504}
 _FIRST_PAUSE_S = 0.1
@@ -139,7 +140,7 @@ class KubernetesApi:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        kind: str = "application/json",
+        kind: str = _JSON,
         patience_s: float = _TIMEOUT_S,
     ) -> Object:
         """Ask, again while the server is away or busy. ApiError with the server's own words."""
@@ -165,7 +166,7 @@ class KubernetesApi:
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         data = None if body is None else json.dumps(body)
-        headers = {**await self.headers(), "Content-Type": kind}
+        headers = {**await self.headers(), "Accept": _JSON, "Content-Type": kind}
         try:
             async with self._session.request(
                 method, self._host + path, params=query, data=data, headers=headers, timeout=timeout
@@ -180,7 +181,7 @@ class KubernetesApi:
 
     async def headers(self) -> dict[str, str]:
         """Return what says who asks."""
-        headers: dict[str, str] = {"Accept": "application/json"}
+        headers: dict[str, str] = {}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"])
         return headers
 

@@ -17,9 +17,9 @@ from gridloom_services.scheduler.states import FailureClass
         ),
         (
             400,
-            'admission webhook "policy.example" denied the request: images must be signed',
+            'admission webhook "policy.example" denied the request: sign it',
             FailureClass.APPLICATION_ERROR,
-            'the cluster\'s admission webhook "policy.example" refuses its pod: images must be signed',
+            'the cluster\'s admission webhook "policy.example" refuses its pod: sign it',
         ),
         (
             403,
@@ -35,9 +35,9 @@ from gridloom_services.scheduler.states import FailureClass
         ),
         (
             422,
-            'Pod "job-a" is invalid: spec.hostname: Invalid value',
+            'Pod "job-a" is invalid: spec.hostname: no',
             FailureClass.APPLICATION_ERROR,
-            'the cluster will not have its pod: Pod "job-a" is invalid: spec.hostname: Invalid value',
+            'the cluster will not have its pod: Pod "job-a" is invalid: spec.hostname: no',
         ),
     ],
 )
