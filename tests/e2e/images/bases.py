@@ -51,7 +51,7 @@ def bases(python: str) -> Bases:
         raise StepError(f"Debian has Python {known}, not {python}: name a base that has it in BASE")
     return Bases(
         _made("python", _SUITES[python], _PYTHON, without=_NOT_NEEDED),
-        _made("build", _SUITES[python], (*_PYTHON, "binutils")),
+        _made("build", _SUITES[python], (*_PYTHON, "binutils", "busybox-static")),
         _made("nginx", "bookworm", ("nginx", "ca-certificates")),
         _made("postgresql", "bookworm", ("postgresql",)),
     )
