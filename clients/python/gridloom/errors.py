@@ -247,7 +247,7 @@ class PreemptedError(JobError):
 
 
 class EvictedError(JobError):
-    """Its node threw it out: it used more than it may (disk, say), or the node was being emptied."""
+    """Its node threw it out: it used more than it may (disk, say), or was being emptied."""
 
 
 class UnschedulableError(JobError):
