@@ -33,8 +33,8 @@ def leaving_it_running(
 
 
 def _await_second(what: str, cancel: Callable[[], object], window_s: float) -> None:
-    _say(f"Press Ctrl-C again within {window_s:g} s to cancel it.")
     try:
+        _say(f"Press Ctrl-C again within {window_s:g} s to cancel it.")
         time.sleep(window_s)
     except KeyboardInterrupt:
         cancel()
