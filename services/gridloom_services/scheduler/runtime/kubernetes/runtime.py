@@ -96,7 +96,8 @@ class KubernetesRuntime:
     event loop, and be the only one of its kind in the namespace (the scheduler has one leader).
     """
 
-    features = frozenset(Feature)
+    # A pod's programs read nothing: it is refused at submit rather than left out.
+    features = frozenset(Feature) - {Feature.STDIN}
 
     def __init__(self, settings: KubernetesSettings, objects: ObjectsDoor, spool: Path) -> None:
         self._settings = settings
