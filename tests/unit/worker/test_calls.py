@@ -316,6 +316,27 @@ def test_a_call_past_its_timeout_is_interrupted_and_the_worker_lives(service, wo
     assert service.call(worker, double, 1) == 2
 
 
+def test_a_timeout_amid_an_import_leaves_no_half_of_a_module(service, worker, tmp_path):
+    package = tmp_path / "slowly_imported"
+    package.mkdir()
+    (package / "part.py").write_text("VALUE = 7\n")
+    body = "from .part import *\nimport time\ntime.sleep(0.4)\nVALUE = part.VALUE\n"
+    (package / "__init__.py").write_text(body)
+
+    def use(folder, seconds):
+        import sys
+
+        sys.path.insert(0, folder)
+        import slowly_imported
+
+        time.sleep(seconds)
+        return slowly_imported.VALUE
+
+    error = service.call(worker, use, str(tmp_path), 60, timeout_ms=100)
+    assert type(error) is TimeLimitError
+    assert service.call(worker, use, str(tmp_path), 0) == 7
+
+
 def test_each_item_of_a_chunk_has_the_timeout_for_itself(service, worker):
     def nap(seconds):
         time.sleep(seconds)

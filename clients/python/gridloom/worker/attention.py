@@ -7,12 +7,14 @@ only inside user code; everywhere else the worker looks by itself.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import fcntl
 import os
 import signal
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from gridloom.worker.failures import CallInterrupt, CallTimeoutError
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 # Nobody else's by custom; a user's handler for it is removed after the call.
 KNOCK = signal.SIGRTMIN + 9
 
+
+# The machinery of `import`, and how long until one that was in the way is looked at again.
+_IMPORTS = "<frozen importlib._bootstrap>"
+_AGAIN_S = 0.01
 
 # Linux's, which `fcntl` does not name.
 _F_SETOWN_EX = 15
@@ -59,6 +65,7 @@ class Attention:
         self._attending = False
         self.in_user_code = False
         self._inside_before_fork = False
+        self._comes_again = False
         # It waits for work: then the host's word that it should go ends the waiting.
         self.is_idle = False
         self.wanted = False
@@ -125,12 +132,26 @@ class Attention:
         self._slot[INTERRUPT_BATCH] = self._slot[BATCH]
         self._slot[INTERRUPT] = self._slot[PLACE]
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
         self.wanted = True
-        if self.in_user_code:
+        if self.in_user_code and _is_importing(frame):
+            self._come_again()
+        elif self.in_user_code:
             self.look()
         elif self.is_idle and self._header[RETIRE]:
             raise RetiredError
+
+    def _come_again(self) -> None:
+        """An import that is cut off leaves halves of modules behind, for all calls to come."""
+        if not self._comes_again:
+            self._comes_again = True
+            # Not a `Thread`: what was interrupted may hold the lock that starting one takes.
+            _thread.start_new_thread(self._knock_later, (threading.get_ident(),))
+
+    def _knock_later(self, thread: int) -> None:
+        time.sleep(_AGAIN_S)
+        self._comes_again = False
+        signal.pthread_kill(thread, KNOCK)
 
     def _raise_if_over(self) -> None:
         """Each place is interrupted once: what goes on after that is the host's to end."""
@@ -148,6 +169,14 @@ class Attention:
 
 def _no_place() -> int:
     return 0
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class ArrivalSignal:

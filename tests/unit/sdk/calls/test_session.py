@@ -21,6 +21,7 @@ from gridloom.locate import FixedAddress
 from gridloom.payload import PayloadCodec
 from gridloom_services.common.errors import StorageFullError
 
+from tests.support.eventually import eventually_now
 from tests.unit.sdk.calls.conftest import Caller
 
 
@@ -298,10 +299,9 @@ def test_what_a_call_prints_reaches_its_listener(caller, session):
 def test_a_refusal_ends_the_session_and_everything_that_waits(connection, service):
     service.script.refuse = (grpc.StatusCode.PERMISSION_DENIED, "no role")
     session = Session(connection)
-    future = Caller(session).submit(square, 1)
-    with pytest.raises(PermissionDeniedError, match="no role"):
-        future.result(10)
-    assert not session.usable
+    with pytest.raises(PermissionDeniedError, match="no role"):  # at once, where it came so soon
+        Caller(session).submit(square, 1).result(10)
+    eventually_now(lambda: not session.usable)
     with pytest.raises(PermissionDeniedError):
         Caller(session).submit(square, 1)
 
