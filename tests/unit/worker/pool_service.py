@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import itertools
 import os
@@ -130,7 +131,8 @@ class PoolService:
         connection = Connection(sock, hello)
         self.connections.append(connection)
         welcome = worker_pb2.WorkerWelcome(epoch=EPOCH, **self.limits)
-        connection.send(welcome=welcome)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was killed meanwhile
+            connection.send(welcome=welcome)
         is_host = hello.kind == worker_pb2.WorkerHello.KIND_HOST
         (self.hosts if is_host else self.workers).put(connection)
         return connection

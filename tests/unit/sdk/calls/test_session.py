@@ -73,8 +73,9 @@ def test_results_said_twice_are_delivered_once(caller, service):
     assert len(seen) == 50
 
 
-def test_a_broken_stream_loses_nothing_and_runs_nothing_twice(caller, service):
+def test_a_broken_stream_loses_nothing_and_runs_nothing_twice(connection, service):
     service.script.break_after = [10, 60, 90]
+    caller = Caller(Session(connection))
     futures = []
     for number in range(200):
         futures.append(caller.submit(square, number))
