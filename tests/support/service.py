@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import signal
     from pathlib import Path
 
+# What a service started may have its stderr still, when a failed test leaves it behind.
+_STDERR_PATIENCE_S = 5
+
 
 class ServiceProcess:
     """`python -m gridloom_services.NAME` on a home; ready when this is entered, ended at the end.
@@ -35,7 +38,7 @@ class ServiceProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @property
@@ -90,7 +93,7 @@ class ServiceProcess:
     def wait(self) -> int:
         """Its exit code, when it has ended."""
         code = self._process.wait(60)
-        self._reader.join()
+        self._reader.join(_STDERR_PATIENCE_S)
         return code
 
     def __enter__(self) -> Self:
@@ -108,13 +111,12 @@ class ServiceProcess:
         finally:
             if self._process.poll() is None:
                 self.kill()
-            assert self._process.stderr is not None
-            self._process.stderr.close()
 
     def _read(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.lines.append(line.rstrip("\n"))
+        with self._process.stderr as stderr:
+            for line in stderr:
+                self.lines.append(line.rstrip("\n"))
 
 
 class EmbeddedProcess(ServiceProcess):

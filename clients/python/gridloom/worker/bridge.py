@@ -13,9 +13,12 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
+from gridloom.worker.frames import SERVER_OPTIONS
 from gridloom.worker.supervision import processes
 
 if TYPE_CHECKING:
@@ -83,6 +86,10 @@ def _fork_bridge(listener: socket.socket, endpoint: Endpoint) -> int:
             # Measured: without these a round trip takes half as long again.
             os.environ["GRPC_EXPERIMENTS"] = "-event_engine_client,-event_engine_listener"
             asyncio.run(_serve(listener, endpoint))
+    except BaseException:  # noqa: BLE001
+        # Nothing above this sees it: the host only starts the next one.
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(1)
 
@@ -105,7 +112,7 @@ async def _serve(listener: socket.socket, endpoint: Endpoint) -> None:
             stream.cancel()
             writer.close()
 
-    server = await asyncio.start_unix_server(carry, sock=listener)
+    server = await asyncio.start_unix_server(carry, sock=listener, **SERVER_OPTIONS)
     await server.serve_forever()
 
 

@@ -9,8 +9,9 @@ import errno
 import os
 import socket
 import struct
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gridloom.api.functions.v1 import worker_pb2
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _LENGTH = struct.Struct(">I")
+# What asyncio is told of a listening socket. From 3.13 on it looks for the socket's file as the
+# server starts, by a path that holds no longer: the folder was named by a descriptor.
+SERVER_OPTIONS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 _READ_BYTES = 256 * 1024
 # What a kernel takes as the path of a unix socket.
 _LONGEST_PATH = 107

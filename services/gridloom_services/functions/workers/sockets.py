@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from google.protobuf.message import DecodeError
 from gridloom.api.functions.v1 import worker_pb2
+from gridloom.worker.frames import SERVER_OPTIONS
 
 from gridloom_services.common.errors import GridloomServiceError
 
@@ -104,7 +105,10 @@ class SocketServer:
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: SocketCarrier(self._reception), sock=_bound(self.path), backlog=512
+            lambda: SocketCarrier(self._reception),
+            sock=_bound(self.path),
+            backlog=512,
+            **SERVER_OPTIONS,
         )
         self.path.chmod(0o600)
 
