@@ -283,13 +283,14 @@ class TestElsewhere:
             "job = client.run(['true'])\n"
             "job.wait()\n"
             "child = os.fork()\n"
-            "print('child' if child == 0 else 'parent', job.result().exit_code,"
-            " client.run(['true']).result().exit_code, flush=True)\n"
+            "who = 'child' if child == 0 else 'parent'\n"
+            "codes = job.result().exit_code, client.run(['true']).result().exit_code\n"
+            "os.write(1, f'{who} {codes}\\n'.encode())\n"
             "if child == 0: os._exit(0)\n"
             "assert os.waitpid(child, 0)[1] == 0\n"
         )
         said = in_new_process(home, program).splitlines()
-        assert sorted(said) == ["child 0 0", "parent 0 0"]
+        assert sorted(said) == ["child (0, 0)", "parent (0, 0)"]
 
     def test_inside_a_job_its_own_platform_is_meant(self, client: Client):
         program = (

@@ -137,12 +137,18 @@ class PlatformServer:
             if self._is_serving:
                 await _unless(forced, self._drain())
             if self._is_listening:
-                await _unless(forced, self.grpc.stop(None if forced.done() else grace_s))
-                await self.grpc.stop(None)
+                await self._stop_listening(forced, grace_s)
         finally:
             forced.cancel()
         for app in reversed(self._apps):
             await self._stop_app(app)
+
+    async def _stop_listening(self, forced: asyncio.Future[None], grace_s: float) -> None:
+        # A stop that waits is never cancelled: gRPC would take that for the end of its server, and
+        # whoever stops it then is told CancelledError.
+        patient = asyncio.ensure_future(self.grpc.stop(None if forced.done() else grace_s))
+        await asyncio.wait((patient, forced), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(self.grpc.stop(None), patient)
 
     async def _drain(self) -> None:
         await self._health.shut_down()

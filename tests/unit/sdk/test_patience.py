@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 from gridloom.patience import Patience
 
 
@@ -44,3 +46,9 @@ def test_an_answer_renews_patience():
     patience.renewed()
     assert patience.remaining_s == 10
     assert (patience.next_pause_s() or 1) <= 0.05
+
+
+def test_the_users_own_random_numbers_are_not_touched():
+    before = random.getstate()
+    Patience(None).next_pause_s()
+    assert random.getstate() == before

@@ -35,7 +35,8 @@ def gathered(work, tmp_path, *patterns, link=True):
         ("out/*", {"out/b.txt": 2, "out/deep/c.bin": 3}),
         ("*", {"a.txt": 1, "out/b.txt": 2, "out/deep/c.bin": 3}),
         ("missing", {}),
-        ("a**", {}),
+        ("a**", {"a.txt": 1}),
+        ("**t/b.t**", {"out/b.txt": 2}),
         ("", {}),
     ],
 )

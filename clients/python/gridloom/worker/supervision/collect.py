@@ -53,8 +53,18 @@ def is_inside_pattern(pattern: str) -> bool:
 
 def _matches(workdir: Path, patterns: Iterable[str]) -> Iterator[Path]:
     for pattern in filter(is_inside_pattern, patterns):
-        with contextlib.suppress(ValueError):  # "a**": no pattern
-            yield from _expanded(workdir, pattern)
+        yield from _expanded(workdir, _with_lone_stars(pattern))
+
+
+def _with_lone_stars(pattern: str) -> str:
+    # "**" means folders only as a whole part of a path; "a**" is "a*", as Python has it from 3.13.
+    return "/".join(part if part == "**" else _lone(part) for part in pattern.split("/"))
+
+
+def _lone(part: str) -> str:
+    while "**" in part:
+        part = part.replace("**", "*")
+    return part
 
 
 def _expanded(workdir: Path, pattern: str) -> Iterator[Path]:
