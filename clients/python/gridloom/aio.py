@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gridloom.calls.map import MapResults
     from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
-    from gridloom.client import Client, Defaults
+    from gridloom.client import Client
     from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.jobs.info import JobChange, JobInfo, NodeInfo, ProjectInfo, QueueInfo
     from gridloom.jobs.options import JobOptions, JobRequest
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
+    from gridloom.options import Defaults
 
 T = TypeVar("T")
 

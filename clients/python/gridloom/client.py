@@ -15,7 +15,7 @@ from gridloom.channel import DEFAULT_PATIENCE_S, Connection
 from gridloom.connecting import connect
 from gridloom.jobs.face import JobVerbs
 from gridloom.lazy import LazyModule
-from gridloom.values import dataclass
+from gridloom.options import Defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,14 +35,6 @@ else:
     inventory = LazyModule("gridloom.inventory")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the context says where a request says nothing."""
-
-    project: str = ""
-    queue: str = ""
 
 
 class Client(JobVerbs):

@@ -1,13 +1,22 @@
-"""Options by keyword: a misspelt one is refused with the nearest valid one."""
+"""Options by keyword: a misspelt one is refused with the nearest valid one; and their defaults."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
 from gridloom.errors import InvalidRequestError
+from gridloom.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the context says where a request says nothing."""
+
+    project: str = ""
+    queue: str = ""
 
 
 def check_options(given: Iterable[str], allowed: Iterable[str]) -> None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
     from gridloom.channel import Connection
-    from gridloom.client import Client, Defaults
+    from gridloom.client import Client
+    from gridloom.options import Defaults
 
 R = TypeVar("R")
 

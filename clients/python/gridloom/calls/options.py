@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gridloom import ids, units
@@ -11,15 +12,14 @@ from gridloom.errors import InvalidRequestError
 from gridloom.jobs.request import role_resources
 from gridloom.jobs.role import Role
 from gridloom.jobs.times import duration_of
-from gridloom.options import check_choice, check_options
+from gridloom.options import Defaults, check_choice, check_options
 from gridloom.retries import Retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from gridloom.calls.output import Printed
     from gridloom.calls.pool import Pool
-    from gridloom.client import Defaults
     from gridloom.units import Duration, Memory
 
 CONCURRENCY = {
@@ -78,10 +78,16 @@ CALL_WORDS = frozenset(CallOptions.__annotations__)
 # These name and label the function's calls; a pool that is made for them has no name.
 _OF_CALLS_TOO = {"name", "labels"}
 _LONGEST_MS = 2**32 - 1
+# The shortest that there can be, in seconds.
+_DURATIONS = {"idle_timeout": 0.0, "time_limit": 1.0}
+_NO_DEFAULTS = Defaults()
 
 
 def checked_options(given: Mapping[str, Any]) -> CallOptions:
-    """The options, refused where a word is misspelt or words contradict each other."""
+    """The options; refused where a word is misspelt, contradicts another or can be on no platform.
+
+    What only a platform knows (its queues, how large its nodes are) is refused there.
+    """
     check_options(given, CALL_WORDS)
     if given.get("pool") is not None:
         said = sorted(POOL_WORDS - _OF_CALLS_TOO & given.keys())
@@ -90,6 +96,9 @@ def checked_options(given: Mapping[str, Any]) -> CallOptions:
                 f'"{said[0]}" belongs to the pool: give it to client.pool(), or leave "pool" out',
                 field=said[0],
             )
+    # A function that says no model may be a coroutine function, whose workers have slots.
+    assumed = {} if given.get("pool") is not None else {"concurrency": "asyncio"}
+    call_spec(cast("CallOptions", {**assumed, **given}), b"", _NO_DEFAULTS)
     return cast("CallOptions", dict(given))
 
 
@@ -107,7 +116,7 @@ def call_spec(
         at_most_once=bool(options.get("at_most_once")),
         max_parallel=units.whole(options.get("max_parallel", 0), field="max_parallel"),
         labels=_texts(options.get("labels", {}), "labels"),
-        name=options.get("name", ""),
+        name=_text(options, "name"),
     )
     retries = call_retries(Retries.of(options.get("retries")))
     if retries is not None:
@@ -132,26 +141,28 @@ def pool_spec(
     check_choice("concurrency", concurrency, CONCURRENCY)
     workers = units.whole(options.get("workers", 0), field="workers")
     spec = pool_pb2.PoolSpec(
-        name=options.get("name", ""),
-        project=options.get("project") or defaults.project,
-        queue=options.get("queue") or defaults.queue,
+        name=_text(options, "name"),
+        project=_text(options, "project") or defaults.project,
+        queue=_text(options, "queue") or defaults.queue,
         workers=workers,
         min_workers=units.whole(
             options.get("min_workers", 0), field="min_workers", most=workers or 2**31 - 1
         ),
         concurrency=CONCURRENCY[concurrency],
-        slots=units.whole(options.get("slots", 0), field="slots"),
+        slots=_slots(options, concurrency),
         resources=_resources(options),
         python=python,
         python_version=PYTHON_VERSION,
-        image=options.get("image", ""),
+        image=_text(options, "image"),
         env=_texts(options.get("env", {}), "env"),
         labels=_texts(options.get("labels", {}), "labels"),
         priority=units.whole(options.get("priority", 0), field="priority", least=-(2**31)),
     )
-    for word in ("idle_timeout", "time_limit"):
-        if word in options:
-            getattr(spec, word).CopyFrom(duration_of(units.seconds(options[word], field=word)))
+    for word, least in _DURATIONS.items():
+        given: Any = options.get(word)
+        if given is not None:
+            seconds = units.seconds(given, field=word, least=least)
+            getattr(spec, word).CopyFrom(duration_of(seconds))
     return spec
 
 
@@ -192,9 +203,31 @@ def _resources(options: PoolOptions) -> dict[str, int]:
     )
 
 
+def _slots(options: PoolOptions, concurrency: str) -> int:
+    slots = units.whole(options.get("slots", 0), field="slots")
+    if slots > 1 and concurrency == "processes":
+        allowed = '1 where concurrency is "processes": raise workers instead'
+        raise InvalidRequestError(
+            f"slots cannot be {slots}; allowed: {allowed}",
+            field="slots",
+            given=str(slots),
+            allowed=allowed,
+        )
+    return slots
+
+
+def _text(options: Mapping[str, Any], word: str) -> str:
+    given = options.get(word)
+    if given is None or isinstance(given, str):
+        return given or ""
+    raise InvalidRequestError(
+        f"{word} cannot be {given!r}; give text", field=word, given=repr(given), allowed="text"
+    )
+
+
 def _pool_id(pool: Pool | str) -> str:
-    identifier = pool if isinstance(pool, str) else pool.id
-    if ids.kind_of(identifier) != "pool":
+    identifier = str(pool if isinstance(pool, str) else getattr(pool, "id", pool))
+    if not identifier.startswith("pool_") or ids.kind_of(identifier) != "pool":
         raise InvalidRequestError(
             f'pool cannot be "{identifier}"; give a pool or its id',
             field="pool",
@@ -218,6 +251,13 @@ def _pause_ms(given: Duration | None, field: str) -> int:
 
 
 def _texts(given: Mapping[str, object], field: str) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise InvalidRequestError(
+            f"{field} cannot be {given!r}; give a mapping of names to text",
+            field=field,
+            given=repr(given),
+            allowed="a mapping of names to text",
+        )
     for name, value in given.items():
         if value is None or not isinstance(name, str):
             raise InvalidRequestError(

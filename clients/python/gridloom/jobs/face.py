@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from gridloom import units
     from gridloom.channel import Connection
-    from gridloom.client import Defaults
     from gridloom.jobs import dependencies, filters, handle, listing, operations, waiting, watch
     from gridloom.jobs import projects as project_operations
     from gridloom.jobs import queues as queue_operations
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
     from gridloom.operation import Operation
+    from gridloom.options import Defaults
 
 else:
     # A client that only calls functions never needs them.

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from gridloom.api.objects.v1.objects_pb2 import ObjectRef
     from gridloom.channel import Connection
-    from gridloom.client import Defaults
     from gridloom.jobs.options import JobOptions, JobRequest
     from gridloom.jobs.role import Command
     from gridloom.objects import ObjectsClient
     from gridloom.operation import Operation
+    from gridloom.options import Defaults
 
 _MOST_AT_ONCE = 1000
 _SENT_AT_ONCE = 8

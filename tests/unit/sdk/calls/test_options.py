@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from gridloom.api.functions.v1 import pool_pb2
 from gridloom.calls.options import call_retries, call_spec, checked_options, pool_spec
-from gridloom.client import Defaults
 from gridloom.errors import InvalidRequestError
+from gridloom.options import Defaults
 from gridloom.retries import Retries
 
 DEFAULTS = Defaults(project="chem", queue="cpu")
@@ -98,11 +98,28 @@ def test_retries_by_failure_class():
         ({"retries": Retries(preempted=1)}, "preempted"),
         ({"labels": {"a": None}}, "labels"),
         ({"gpu_flavor": "a100"}, "gpus"),
+        ({"resources": {"cpu": -4}}, "resources"),
+        ({"cpus": float("nan")}, "cpus"),
+        ({"concurrency": "processes", "slots": 4}, "raise workers instead"),
+        ({"time_limit": "1ms"}, "time_limit"),
+        ({"queue": 3}, "queue cannot be 3"),
+        ({"env": ["A=1"]}, "env cannot be"),
+        ({"pool": 3}, "pool cannot be"),
     ],
 )
-def test_nonsense_is_refused_by_field(words, message):
-    with pytest.raises(InvalidRequestError, match=message):
-        spec_of(**words)
+def test_nonsense_is_refused_by_field_as_soon_as_it_is_said(words, message):
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        checked_options(words)
+    assert caught.value.field
+
+
+def test_slots_may_be_said_before_the_model_that_has_them():
+    assert checked_options({"slots": 8}) == {"slots": 8}
+
+
+def test_a_process_has_no_slots():
+    with pytest.raises(InvalidRequestError, match="raise workers instead"):
+        pool_spec({"slots": 8}, DEFAULTS)
 
 
 def test_a_pool_of_one_s_own_has_its_name():
