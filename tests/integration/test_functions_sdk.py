@@ -666,6 +666,42 @@ def test_misspelt_words_are_refused_before_anything_is_sent(client):
         client.map(square, [1], chunksize=2)
 
 
+@pytest.fixture
+def closed_queue(client):
+    client.create_queue("shut", closed=True)
+    yield
+    client.delete_queue("shut")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"cpus": 1000},
+        {"memory": "10PB"},
+        {"gpus": 1},
+        {"queue": "gpuu"},
+        {"queue": "shut"},
+        {"project": "nowhere"},
+        {"env": {"A=B": "1"}},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("closed_queue")
+def test_what_only_the_platform_can_judge_is_refused_as_for_a_command(client, words):
+    with pytest.raises(InvalidRequestError) as command:
+        client.run(["true"], **words)
+    asked_by = (
+        lambda: square.options(**words).submit(2).result(PATIENCE_S),
+        lambda: list(square.options(**words).map([1, 2])),
+        lambda: client.pool(**words),
+    )
+    for ask in asked_by:
+        with pytest.raises(InvalidRequestError) as refused:
+            ask()
+        assert str(refused.value).replace('"worker"', '"main"') == str(command.value)
+        assert refused.value.details == command.value.details
+
+
 def test_a_cancelled_group_says_so(client):
     results = client.map(nap, [30] * 10, chunk_size=1)
     assert client.get(results.group.id).cancel(grace=1) == 10

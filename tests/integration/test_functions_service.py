@@ -10,7 +10,7 @@ import grpc
 import pytest
 from gridloom.api.functions.v1 import call_pb2, pool_pb2, session_pb2, worker_pb2
 from gridloom.api.functions.v1 import functions_pb2 as pb
-from gridloom_services.common.errors import ConflictError
+from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.functions.call import session_name
 from gridloom_services.functions.pools.jobs import JobNews
 from gridloom_services.functions.store.sql import SqlCallStore
@@ -984,12 +984,15 @@ async def test_a_pool_whose_workers_cannot_be_made_breaks_and_says_why(service, 
 
 
 async def test_a_pool_whose_job_is_refused_tells_its_calls(service, connect):
-    service.jobs.refusal = ConflictError('queue "gpuu" does not exist; queues: cpu')
+    message = 'queue "gpuu" does not exist; queues: cpu'
+    service.jobs.refusal = InvalidRequestError(message, field="queue", given="gpuu", allowed="cpu")
     client = await connect(service)
     await client.define(pool=pool_pb2.PoolSpec(queue="gpuu"))
     await client.submit(1, [b"a"])
     await client.all_results(1)
-    assert "gpuu" in client.error(1).message
+    error = client.error(1)
+    assert (error.type, error.message) == ("gridloom.errors.InvalidRequestError", message)
+    assert dict(error.details) == {"field": "queue", "given": "gpuu", "allowed": "cpu"}
 
 
 async def test_a_lost_job_of_a_pool_is_replaced(service, connect, hire):

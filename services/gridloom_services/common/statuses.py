@@ -1,4 +1,4 @@
-"""The one table that makes gRPC statuses of our errors, with `google.rpc` details."""
+"""The one table that makes gRPC statuses of our errors, with `google.rpc` details; and back."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ STATUS_OF: dict[type[errors.GridloomServiceError], tuple[grpc.StatusCode, str]] 
     errors.GridloomServiceError: (_Code.INTERNAL, "INTERNAL"),
 }
 
+_KIND_OF = {reason: kind for kind, (_, reason) in reversed(STATUS_OF.items())}
+
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
@@ -64,6 +66,22 @@ def trailers_of(error: errors.GridloomServiceError) -> Metadata:
     for detail in details:
         status.details.add().Pack(detail)
     return ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def error_of(error: grpc.aio.AioRpcError) -> errors.GridloomServiceError | None:
+    """What another of our services raised, with its words and details; None: it did not speak."""
+    from google.rpc import error_details_pb2, status_pb2
+
+    info = error_details_pb2.ErrorInfo()
+    for key, value in error.trailing_metadata() or ():
+        if key != DETAILS_KEY:
+            continue
+        status = status_pb2.Status.FromString(value)
+        for detail in status.details:
+            if detail.Unpack(info) and info.domain == DOMAIN:
+                kind = _KIND_OF.get(info.reason, errors.InternalError)
+                return kind(status.message, **info.metadata)
+    return None
 
 
 def refusal_of(error: BaseException) -> errors.GridloomServiceError | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gridloom_services.functions.call import Failure, Status, call_id
 
 if TYPE_CHECKING:
+    from gridloom_services.common.errors import GridloomServiceError
     from gridloom_services.functions.call import Attempts
 
 _ERRORS = "gridloom.errors."
@@ -25,9 +26,9 @@ def pool_closed(reason: str) -> Failure:
     return Failure(Status.CANCELLED, _ERRORS + "CancelledError", message)
 
 
-def pool_broken(reason: str) -> Failure:
-    """Its pool cannot have workers."""
-    return Failure(Status.REFUSED, _ERRORS + "ConflictError", reason)
+def of_error(error: GridloomServiceError) -> Failure:
+    """A refusal of ours as the answer to a call: the SDK raises what it would for a request."""
+    return refused(type(error).__name__, error.message, **error.details)
 
 
 def worker_died(attempts: Attempts, details: Details) -> Failure:

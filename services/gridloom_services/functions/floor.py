@@ -74,10 +74,15 @@ class Floor:
         """Tell the pool's hosts to end when their workers have finished; False: none is here."""
         return self.hub.drain(pool_id)
 
-    def fail_calls(self, pool_id: str, reason: str, *, cancelled: bool) -> None:
-        """No worker will ever come: end what waits for the pool."""
-        build = failures.pool_closed if cancelled else failures.pool_broken
-        failure = build(reason)
+    def cancel_calls(self, pool_id: str, reason: str) -> None:
+        """The pool was closed: what waits for it is cancelled."""
+        self._end_calls(pool_id, failures.pool_closed(reason))
+
+    def refuse_calls(self, pool_id: str, error: GridloomServiceError) -> None:
+        """No worker will ever come: what waits for the pool ends with this error."""
+        self._end_calls(pool_id, failures.of_error(error))
+
+    def _end_calls(self, pool_id: str, failure: Failure) -> None:
         ending = Ending(failure.status, self._encode(failure))
         for lane in list(self._held.pool(pool_id).lanes):
             self._endings.end_lane(lane, ending)
@@ -145,11 +150,7 @@ class Floor:
         if not pool.state.is_open:
             return _closed(pool)
         error = self._python_error(pool, python)
-        return (
-            None
-            if error is None
-            else failures.refused(type(error).__name__, error.message, **error.details)
-        )
+        return None if error is None else failures.of_error(error)
 
     def _python_error(self, pool: Pool, python: str) -> GridloomServiceError | None:
         """Code pickled by one minor version is not for another to run."""
@@ -186,5 +187,5 @@ class Floor:
 
 def _closed(pool: Pool) -> Failure:
     if pool.state is PoolState.BROKEN:
-        return failures.pool_broken(f"pool {pool.id} is broken: {pool.reason}")
+        return failures.of_error(pool.broken_by)
     return failures.refused("ConflictError", f"pool {pool.id} is closed", field="pool_id")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gridloom.values import dataclass
 
-from gridloom_services.common.errors import GridloomServiceError, InvalidRequestError
+from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.functions import failures
 from gridloom_services.functions.call import CallSpec, split_stored_id, stored_id
 from gridloom_services.functions.dependencies import waiting_for
@@ -259,11 +259,6 @@ def holder_of(session: Session, lane: Lane, sequence: int) -> str:
     if lane.spec.group:
         return f"group_{session.name}_{lane.spec.group}"
     return f"call_{session.name}_{sequence}"
-
-
-def refusal_of(error: GridloomServiceError) -> Failure:
-    """A domain error as the answer to a call."""
-    return failures.refused(type(error).__name__, error.message, **error.details)
 
 
 def _unusable(spec: CallSpec) -> Failure | None:

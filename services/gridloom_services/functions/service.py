@@ -11,7 +11,6 @@ from gridloom.api.functions.v1 import functions_pb2 as pb
 from gridloom_services.common.auth import current_principal, require_project
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.functions.call import call_id, group_id, split_stored_id
-from gridloom_services.functions.pools.spec import checked
 from gridloom_services.functions.pools.wire import pool_message, pool_spec
 from gridloom_services.functions.stream import serve_session
 from gridloom_services.functions.wire import output_message, result_run
@@ -195,7 +194,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         del context
         spec = pool_spec(request.spec, require_project(request.spec.project))
         if request.validate_only:
-            checked(spec)
+            await self._pools.validate(spec)
             return pb.CreatePoolResponse()
         pool = await self._pools.create(spec, current_principal().name, request.request_id)
         return pb.CreatePoolResponse(pool=self._pool(pool))

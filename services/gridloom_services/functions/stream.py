@@ -19,7 +19,8 @@ from gridloom_services.common.errors import (
 from gridloom_services.functions import wire
 from gridloom_services.functions.call import stored_id
 from gridloom_services.functions.delivery import MESSAGE_BYTES, MESSAGE_CALLS
-from gridloom_services.functions.intake import Frame, refusal_of
+from gridloom_services.functions.failures import of_error
+from gridloom_services.functions.intake import Frame
 from gridloom_services.functions.pools.wire import pool_spec
 from gridloom_services.functions.store.rows import ResultQuery
 
@@ -129,7 +130,7 @@ class SessionStream:
             self._desk.intake.define_function(wire.function_from(message))
         except InvalidRequestError as error:
             if len(self._desk.bad_functions) < _BAD_FUNCTIONS:
-                self._desk.bad_functions[message.digest] = refusal_of(error)
+                self._desk.bad_functions[message.digest] = of_error(error)
         else:
             self._desk.bad_functions.pop(message.digest, None)
             self.session.missing.discard(message.digest)
@@ -149,7 +150,7 @@ class SessionStream:
                 desk.intake.define_spec(session, wire.spec_from(message, pool_id))
                 return
         except GridloomServiceError as error:
-            bad = refusal_of(error)
+            bad = of_error(error)
         desk.intake.refuse_spec(session, message.number, bad, message.group)
 
     async def _frame(self, message: session_pb2.Frame) -> Frame:

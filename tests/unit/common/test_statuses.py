@@ -7,7 +7,13 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from gridloom.errors import GridloomError, exception_from_status
 from gridloom_services.common import errors
-from gridloom_services.common.statuses import STATUS_OF, refusal_of, status_of, trailers_of
+from gridloom_services.common.statuses import (
+    STATUS_OF,
+    error_of,
+    refusal_of,
+    status_of,
+    trailers_of,
+)
 
 
 def every_error() -> list[type[errors.GridloomServiceError]]:
@@ -45,6 +51,26 @@ def test_the_sdk_has_an_exception_for_every_reason(kind):
         errors.GridloomServiceError: "InternalError",
     }
     assert type(exception).__name__ == expected.get(kind, kind.__name__)
+
+
+class Spoken(grpc.aio.AioRpcError):
+    """What a call of another service raises."""
+
+    def __init__(self, trailers):
+        metadata = grpc.aio.Metadata(*trailers)
+        super().__init__(grpc.StatusCode.UNKNOWN, grpc.aio.Metadata(), metadata, "it is so")
+
+
+@pytest.mark.parametrize("kind", STATUS_OF)
+def test_what_one_service_refuses_is_the_same_error_in_another(kind):
+    found = error_of(Spoken(trailers_of(kind("it is so", field="queue", given=7))))
+    expected = errors.InternalError if kind is errors.GridloomServiceError else kind
+    assert type(found) is expected
+    assert (found.message, found.details) == ("it is so", {"field": "queue", "given": "7"})
+
+
+def test_where_grpc_itself_has_spoken_there_is_no_error_of_ours():
+    assert error_of(Spoken(())) is None
 
 
 def test_unavailable_says_when_to_try_again():

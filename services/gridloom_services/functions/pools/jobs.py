@@ -43,8 +43,15 @@ class JobNews:
 class PoolJobs(Protocol):
     """Starts, resizes and ends the jobs of pools; says what becomes of them."""
 
+    async def validate(self, job: PoolJob) -> None:
+        """Raise what `submit` would: a refusal is one of the errors of `common`."""
+        ...
+
     async def submit(self, job: PoolJob) -> str:
-        """The id of the job, accepted for good. A refusal is one of the errors of `common`."""
+        """The id of the job, accepted for good. A refusal is one of the errors of `common`.
+
+        UnavailableError: it may be accepted later.
+        """
         ...
 
     async def resize(self, job_id: str, workers: int) -> None:
@@ -82,10 +89,15 @@ class MemoryPoolJobs:
     _demand: Demand = field(default_factory=Demand)
     _demand_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, job: PoolJob) -> str:
-        """Keep it as queued, or refuse as told."""
+    async def validate(self, job: PoolJob) -> None:
+        """Refuse as told."""
+        del job
         if self.refusal is not None:
             raise self.refusal
+
+    async def submit(self, job: PoolJob) -> str:
+        """Keep it as queued, or refuse as told."""
+        await self.validate(job)
         known = self._by_request.get(job.request_id)
         if known is not None:
             return known

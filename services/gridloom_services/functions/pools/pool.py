@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
 
+from gridloom_services.common.errors import ConflictError
 from gridloom_services.functions.pools.spec import PoolState
 
 if TYPE_CHECKING:
+    from gridloom_services.common.errors import GridloomServiceError
     from gridloom_services.functions.pools.spec import PoolSpec
     from gridloom_services.functions.store.rows import PoolRow
 
@@ -35,6 +37,8 @@ class Pool:
     """Until then its processes may still be on their way back to a service that has started."""
     look_again_at: float | None = None
     retry_at: float = 0.0
+    refusal: GridloomServiceError | None = None
+    """What its calls are answered with, where the scheduler has refused its job."""
     is_acting: bool = False
     acts_again: bool = False
 
@@ -64,6 +68,11 @@ class Pool:
         self.had_worker = self.is_draining = self.job_runs = False
         self.row = replace(self.row, generation=self.row.generation + 1, job_id="")
         return self.becomes(PoolState.STARTING)
+
+    @property
+    def broken_by(self) -> GridloomServiceError:
+        """What calls are told that come to it, or wait for it, when it is broken."""
+        return self.refusal or ConflictError(f"pool {self.id} is broken: {self.reason}")
 
     @property
     def request_id(self) -> str:

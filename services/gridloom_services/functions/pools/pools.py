@@ -54,8 +54,12 @@ class PoolFloor(Protocol):
         """Tell the pool's hosts to end when their workers have finished; False: none is here."""
         ...
 
-    def fail_calls(self, pool_id: str, reason: str, *, cancelled: bool) -> None:
-        """No worker will ever come: end what waits for the pool."""
+    def cancel_calls(self, pool_id: str, reason: str) -> None:
+        """The pool was closed: what waits for it is cancelled."""
+        ...
+
+    def refuse_calls(self, pool_id: str, error: GridloomServiceError) -> None:
+        """No worker will ever come: what waits for the pool ends with this error."""
         ...
 
 
@@ -107,16 +111,22 @@ class Pools:
             return known, False
         return self._made(self._checked(spec), owner, key=key), True
 
+    async def validate(self, spec: PoolSpec) -> None:
+        """Raise what is wrong with it: by itself, or with the scheduler's queues and nodes of now.
+
+        UnavailableError where the scheduler does not answer.
+        """
+        checked_spec = self._checked(spec)
+        workers = max(checked_spec.min_workers, 1)
+        await self._jobs.validate(PoolJob("", "", checked_spec, workers))
+
     async def create(self, spec: PoolSpec, owner: str, request_id: str = "") -> Pool:
-        """A pool of one's own, stored; the same request makes it once."""
-        known = self._index.by_request.get((spec.project, request_id)) if request_id else None
+        """A pool of one's own, stored; the same request makes it once. Refused as `validate`."""
+        known = self._asked_before(spec, request_id)
+        if known is None:
+            await self.validate(spec)
+            known = self._asked_before(spec, request_id)
         if known is not None:
-            if known.row.body != spec.body:
-                raise ConflictError(
-                    f'request "{request_id}" made another pool before: {known.id}',
-                    field="request_id",
-                    given=request_id,
-                )
             return known
         pool = self._made(self._checked(spec), owner, request_id=request_id)
         if spec.objects:
@@ -124,6 +134,16 @@ class Pools:
         await self._save(pool.row)
         self.changed(pool.id)
         return pool
+
+    def _asked_before(self, spec: PoolSpec, request_id: str) -> Pool | None:
+        known = self._index.by_request.get((spec.project, request_id)) if request_id else None
+        if known is not None and known.row.body != spec.body:
+            raise ConflictError(
+                f'request "{request_id}" made another pool before: {known.id}',
+                field="request_id",
+                given=request_id,
+            )
+        return known
 
     def get(self, pool_id: str) -> Pool:
         """The pool, open or not; a NotFoundError where there is none."""
@@ -162,7 +182,7 @@ class Pools:
         self._index.closed(pool)
         pool.becomes(PoolState.CLOSING, "closed by its owner")
         await self._save(pool.row)
-        self._floor.fail_calls(pool.id, f"pool {pool.id} was closed", cancelled=True)
+        self._floor.cancel_calls(pool.id, f"pool {pool.id} was closed")
         self.changed(pool.id)
         return pool
 
@@ -299,6 +319,7 @@ class Pools:
             _log.info("pool %s: %s; trying again", pool.id, error.message)
             pool.retry_at = self._clock() + _RETRY_S
         except GridloomServiceError as error:
+            pool.refusal = error
             await self._break(pool, error.message)
         self._due.set()
 
@@ -415,7 +436,7 @@ class Pools:
         self._index.closed(pool)
         await self._save(pool.becomes(PoolState.BROKEN, reason))
         _log.warning("pool %s is broken: %s", pool.id, reason)
-        self._floor.fail_calls(pool.id, f"pool {pool.id} is broken: {reason}", cancelled=False)
+        self._floor.refuse_calls(pool.id, pool.broken_by)
         self.changed(pool.id)
 
 

@@ -10,12 +10,13 @@ import grpc
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2, scheduler_pb2_grpc
 
 from gridloom_services.common.errors import (
-    ConflictError,
     GridloomServiceError,
-    InvalidRequestError,
-    NotFoundError,
+    InternalError,
+    StorageFullError,
+    UnauthenticatedError,
     UnavailableError,
 )
+from gridloom_services.common.statuses import error_of
 from gridloom_services.functions.pools.jobs import ROLE, JobNews
 from gridloom_services.functions.pools.sizing import Demand
 from gridloom_services.functions.pools.wire import job_spec
@@ -30,15 +31,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _PAUSE_S = 0.2
 
-# What the scheduler's refusals are here; any other status is worth another try.
-_REFUSALS: dict[grpc.StatusCode, type[GridloomServiceError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.FAILED_PRECONDITION: ConflictError,
-    grpc.StatusCode.ABORTED: ConflictError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ConflictError,
-    grpc.StatusCode.PERMISSION_DENIED: InvalidRequestError,
-}
+# None of these is the pool's fault: each is worth another try.
+_OF_THE_MOMENT = (UnavailableError, StorageFullError, InternalError, UnauthenticatedError)
 _RUNNING = {job_pb2.JOB_STATE_RUNNING}
 _ENDED = {
     job_pb2.JOB_STATE_SUCCEEDED,
@@ -59,16 +53,25 @@ class SchedulerPoolJobs:
         channel = self._channels.channel("scheduler")
         return scheduler_pb2_grpc.SchedulerServiceStub(channel)
 
+    async def validate(self, job: PoolJob) -> None:
+        """The scheduler checks the job as if it were submitted, and keeps nothing."""
+        await self._submitted(job, validate_only=True)
+
     async def submit(self, job: PoolJob) -> str:
         """One job with one elastic role, whose replicas on a node share a host process."""
-        request = scheduler_pb2.SubmitJobsRequest(jobs=[job_spec(job, self._surroundings())])
+        return (await self._submitted(job)).id
+
+    async def _submitted(self, job: PoolJob, *, validate_only: bool = False) -> job_pb2.Job:
+        request = scheduler_pb2.SubmitJobsRequest(
+            jobs=[job_spec(job, self._surroundings())], validate_only=validate_only
+        )
         try:
             answer = await self._stub.SubmitJobs(
                 request, metadata=self._channels.metadata, timeout=_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
             raise _refusal(error) from error
-        return answer.jobs[0].id
+        return answer.jobs[0]
 
     async def resize(self, job_id: str, workers: int) -> None:
         """Growth waits in the queue, shrinking is at once."""
@@ -127,5 +130,8 @@ def _news(job: job_pb2.Job) -> JobNews:
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> GridloomServiceError:
-    kind = _REFUSALS.get(error.code(), UnavailableError)
-    return kind(error.details() or f"the scheduler answered {error.code().name}")
+    """What the scheduler said, as it said it; UnavailableError for what may be over soon."""
+    said = error_of(error)
+    if said is None or isinstance(said, _OF_THE_MOMENT):
+        return UnavailableError(error.details() or f"the scheduler answered {error.code().name}")
+    return said

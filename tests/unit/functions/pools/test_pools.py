@@ -9,6 +9,7 @@ from gridloom_services.common.errors import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    QuotaExceededError,
     UnavailableError,
     VersionMismatchError,
 )
@@ -28,7 +29,8 @@ class Floor:
     def __init__(self):
         self.loads = {}
         self.drained = []
-        self.failed = []
+        self.cancelled = []
+        self.refused = []
         self.has_host = True
 
     def load(self, pool_id):
@@ -39,8 +41,11 @@ class Floor:
             self.drained.append(pool_id)
         return self.has_host
 
-    def fail_calls(self, pool_id, reason, *, cancelled):
-        self.failed.append((pool_id, reason, cancelled))
+    def cancel_calls(self, pool_id, reason):
+        self.cancelled.append((pool_id, reason))
+
+    def refuse_calls(self, pool_id, error):
+        self.refused.append((pool_id, error))
 
 
 class World:
@@ -190,7 +195,9 @@ async def test_a_pool_whose_jobs_fail_three_times_without_a_worker_is_broken(wor
         await world.settle()
     assert pool.state is PoolState.BROKEN
     assert "python9: not found" in pool.reason
-    assert world.floor.failed == [(pool.id, f"pool {pool.id} is broken: {pool.reason}", False)]
+    (pool_id, error) = world.floor.refused[0]
+    assert (pool_id, type(error)) == (pool.id, ConflictError)
+    assert error.message == f"pool {pool.id} is broken: {pool.reason}"
 
 
 async def test_an_initialiser_that_raises_breaks_the_pool_and_ends_its_job(world):
@@ -202,16 +209,36 @@ async def test_an_initialiser_that_raises_breaks_the_pool_and_ends_its_job(world
     assert all(held.news.ended for held in world.jobs.jobs.values())
 
 
-async def test_a_refusal_of_the_scheduler_breaks_the_pool_with_its_words(world):
-    world.jobs.refusal = InvalidRequestError('queue "gpuu" does not exist')
-    pool = await world.pools.create(SPEC, "ada")
+async def test_calls_of_a_pool_whose_job_is_refused_end_with_the_scheduler_s_own_error(world):
+    refusal = InvalidRequestError('queue "gpuu" does not exist', field="queue", given="gpuu")
+    world.jobs.refusal = refusal
+    pool, _ = world.pools.shared(SPEC, "ada")
     await world.work(pool, PoolLoad(waiting=1))
     assert (pool.state, pool.reason) == (PoolState.BROKEN, 'queue "gpuu" does not exist')
+    assert world.floor.refused == [(pool.id, refusal)]
+    assert pool.broken_by is refusal
+
+
+async def test_a_pool_of_ones_own_that_the_scheduler_would_refuse_is_not_made(world):
+    world.jobs.refusal = QuotaExceededError("the queue allows 2 cpu", quota="cpu")
+    with pytest.raises(QuotaExceededError, match="allows 2 cpu"):
+        await world.pools.create(SPEC, "ada", "mine")
+    assert world.pools.all() == []
+    world.jobs.refusal = None
+    await world.pools.create(SPEC, "ada", "mine")
+    assert world.jobs.jobs == {}
+
+
+async def test_one_request_for_a_pool_that_comes_twice_at_once_makes_it_once(world):
+    both = [world.pools.create(SPEC, "ada", "mine") for _ in range(2)]
+    first, second = await asyncio.gather(*both)
+    assert first is second
+    assert world.pools.all() == [first]
 
 
 async def test_a_scheduler_that_is_away_is_asked_again(world):
-    world.jobs.refusal = UnavailableError("not now")
     pool = await world.pools.create(SPEC, "ada")
+    world.jobs.refusal = UnavailableError("not now")
     await world.work(pool, PoolLoad(waiting=1))
     assert pool.state is PoolState.STARTING
     world.jobs.refusal = None
@@ -226,7 +253,7 @@ async def test_a_closed_pool_cancels_what_waits_and_ends_its_workers(world):
     job_id = pool.row.job_id
     await world.pools.close(pool.id)
     await world.settle()
-    assert world.floor.failed == [(pool.id, f"pool {pool.id} was closed", True)]
+    assert world.floor.cancelled == [(pool.id, f"pool {pool.id} was closed")]
     assert world.floor.drained == [pool.id]
     world.jobs.tell(JobNews(job_id, ended=True))
     await world.settle()
