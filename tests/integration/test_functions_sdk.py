@@ -702,6 +702,15 @@ def test_what_only_the_platform_can_judge_is_refused_as_for_a_command(client, wo
         assert refused.value.details == command.value.details
 
 
+def test_what_was_refused_before_is_accepted_when_it_can_be(client):
+    late = square.options(queue="late")
+    with pytest.raises(InvalidRequestError, match='"late" does not exist'):
+        late.submit(3).result(PATIENCE_S)
+    client.create_queue("late")
+    assert late.submit(3).result(PATIENCE_S) == 9
+    assert list(late.map([2, 4])) == [4, 16]
+
+
 def test_a_cancelled_group_says_so(client):
     results = client.map(nap, [30] * 10, chunk_size=1)
     assert client.get(results.group.id).cancel(grace=1) == 10

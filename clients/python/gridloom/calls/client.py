@@ -148,6 +148,7 @@ class Calls:
         digest = session.digest_of(function.function)
         spec = call_spec(options, digest, self.defaults, python=interpreter(self.connection))
         spec.group = group
+        refusals = session.refusals
         return Route(
             calls=self,
             session=session,
@@ -155,6 +156,7 @@ class Calls:
             label=function.name,
             digest=digest,
             workers=expected_parallelism(options, self.connection),
+            refusals=refusals,
             listener=output_listener(options.get("output")),
             tracker=getattr(options.get("pool"), "tracker", None),
         )

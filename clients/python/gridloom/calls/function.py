@@ -98,7 +98,7 @@ class Function(Generic[P, R]):
         """Call it on the platform. Waits only where the platform is far behind."""
         calls = self.calls
         route = self._route
-        if route is None or route.calls is not calls or not route.session.usable:
+        if route is None or route.calls is not calls or not route.is_current:
             route = self.route(calls)
         return send_call(route, (*self._bound, *args) if self._bound else args, kwargs)
 
@@ -155,7 +155,7 @@ class Function(Generic[P, R]):
     def route(self, calls: Calls) -> Route:
         """The way of its calls on this client's present session."""
         route = self._route
-        if route is None or route.calls is not calls or not route.session.usable:
+        if route is None or route.calls is not calls or not route.is_current:
             route = self._route = calls.new_route(self)
         return route
 

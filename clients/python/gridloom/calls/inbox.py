@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from gridloom.api.functions.v1 import call_pb2
 from gridloom.calls.output import Printed
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gridloom.api.functions.v1.session_pb2 import OpenSessionResponse
     from gridloom.calls.outbox import Outbox
 
+REFUSED = call_pb2.CALL_STATUS_REFUSED
 # So many results are confirmed even where nothing else is to be said.
 CONFIRM_AT_LATEST = 1000
 
@@ -31,11 +33,17 @@ class Inbox:
     """The receiving half of a session; one thread uses it."""
 
     def __init__(
-        self, outbox: Outbox, listeners: dict[int, Callable[[Printed], None]], session: str
+        self,
+        outbox: Outbox,
+        listeners: dict[int, Callable[[Printed], None]],
+        session: str,
+        refused: Callable[[], None],
     ) -> None:
+        """`refused` is told of calls that were refused, before those who wait for them are."""
         self._outbox = outbox
         self._listeners = listeners
         self._session = session
+        self._refused = refused
         self._unconfirmed = 0
         self.results = 0  # how many were delivered, ever
 
@@ -55,6 +63,8 @@ class Inbox:
     def _deliver(self, run: ResultRun) -> None:
         self._unconfirmed += len(run.statuses)
         self.results += len(run.statuses)
+        if REFUSED in run.statuses:
+            self._refused()
         if run.ranges:
             self._deliver_parts(run)
             return

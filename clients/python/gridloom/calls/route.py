@@ -26,9 +26,17 @@ class Route:
     digest: bytes
     # How many items are expected to run at once.
     workers: int
+    # How often the session had been refused something when the specification was said.
+    refusals: int = 0
     listener: Callable[[Printed], None] | None = None
     # Of the pool handle that the calls go through.
     tracker: Tracker | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """New calls may go this way. Not after a refusal: said anew, a call may be accepted."""
+        session = self.session
+        return session.usable and session.refusals == self.refusals
 
     @property
     def is_plain(self) -> bool:

@@ -75,7 +75,9 @@ class Session:
         self.estimates: dict[int, float] = {}
         self.item_times: dict[bytes, float] = {}
         self._listeners: dict[int, Callable[[Printed], None]] = {}
-        self._inbox = Inbox(self.outbox, self._listeners, self.name)
+        self.refusals = 0
+        """How often calls were refused: specifications that were said before may be of no use."""
+        self._inbox = Inbox(self.outbox, self._listeners, self.name, self._was_refused)
         self._numbers_lock = threading.Lock()
         self._spec_numbers: dict[bytes, int] = {}
         self._next_spec = 0
@@ -238,6 +240,12 @@ class Session:
     def _is_done(self) -> bool:
         """It takes nothing new, and everything that was accepted has its result."""
         return self._refuses and not self.outbox.pending
+
+    def _was_refused(self) -> None:
+        """A queue may be made since, or a pool anew: the next call says its specification again."""
+        with self._numbers_lock:
+            self._spec_numbers.clear()
+            self.refusals += 1
 
     def _progress(self) -> tuple[int, int]:
         return self.outbox.acknowledged, self._inbox.results
