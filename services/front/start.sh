@@ -162,6 +162,18 @@ gridloom_front_connections \$connections_active
 END
 }
 
+# nginx ends where a service's name is not known. The cluster's own names may be unknown for a while
+# when much starts at once; what else is wrong it says itself.
+await_names() {
+  tries=0
+  while [ $tries -lt 120 ]; do
+    words=$(nginx -e stderr -p "$folder" -c "$folder/nginx.conf" -t -q 2>&1) && return 0
+    case $words in *"host not found"*) ;; *) return 0 ;; esac
+    tries=$((tries + 1))
+    sleep 0.5
+  done
+}
+
 content() { cat "$certificate" "$key" | cksum; }
 
 # A certificate that was renewed is read; streams that are open stay so for 30 s.
@@ -181,6 +193,8 @@ configuration > "$folder/nginx.conf"
 if [ "${1:-}" = check ]; then
   exec nginx -e stderr -p "$folder" -c "$folder/nginx.conf" -t -q
 fi
+trap 'exit 0' TERM QUIT USR1 INT
+await_names
 nginx -e stderr -p "$folder" -c "$folder/nginx.conf" &
 proxy=$!
 trap 'kill -QUIT $proxy' TERM QUIT USR1

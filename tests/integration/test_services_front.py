@@ -236,6 +236,24 @@ def test_the_configuration_has_no_warnings(front):
     assert front.check() == ""
 
 
+def test_it_waits_until_the_names_of_the_services_are_known(nginx, ports, areas, tmp_path):
+    forgetful = tmp_path / "nginx"
+    forgetful.write_text(
+        "#!/bin/sh\n"
+        f"if mkdir {tmp_path}/asked 2>/dev/null; then\n"
+        "  echo 'nginx: [emerg] host not found in upstream \"scheduler:50051\"' >&2; exit 1\n"
+        "fi\n"
+        f'exec {nginx} "$@"\n'
+    )
+    forgetful.chmod(0o755)
+    addresses = {area: f"127.0.0.1:{port}" for area, port in ports.items()}
+    with (
+        Front(forgetful, addresses, tmp_path) as front,
+        grpc.insecure_channel(front.address) as channel,
+    ):
+        assert list(call(channel, "objects", "Name_It"))
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
     """For localhost, signed by itself: the certificate and its key."""
     chain, key = folder / "tls.crt", folder / "tls.key"
