@@ -109,7 +109,7 @@ e2e-node-image: $(VENV)/.installed-dev ## Make the node image of the tests' clus
 .PHONY: e2e
 e2e: $(VENV)/.installed-dev ## Test on a real cluster (KEEP=1 keeps it, ARGS="-k gang" runs a part)
 	@trap 'test -n "$${KEEP:-}" || $(BIN)/python -m tests.e2e.cluster down' EXIT; \
-	  $(BIN)/python -m pytest -n 0 tests/e2e $(ARGS)
+	  $(BIN)/python -m pytest -n 0 -v -s tests/e2e $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other verbs made

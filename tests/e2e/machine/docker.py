@@ -46,8 +46,13 @@ _STOP_PATIENCE_S = 30.0
 
 
 def installed() -> bool:
-    """Whether this machine has a docker that answers (`E2E_DOCKER=own` leaves it alone)."""
-    return os.environ.get("E2E_DOCKER") != "own" and succeeds(["docker", "version"])
+    """Whether this machine has a docker that answers (`E2E_DOCKER=own` leaves it alone).
+
+    The one that `start` started is not the machine's, though it answers as well.
+    """
+    if os.environ.get("E2E_DOCKER") == "own" or os.environ.get("DOCKER_HOST") == _address():
+        return False
+    return succeeds(["docker", "version"])
 
 
 def side_loaded() -> Path:
@@ -84,7 +89,7 @@ def environment() -> Mapping[str, str]:
     folder = side_loaded()
     places = (folder / "wrap", folder / "usr/sbin", folder / "usr/bin")
     path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
-    return {"PATH": path, "DOCKER_HOST": f"unix://{_socket()}"}
+    return {"PATH": path, "DOCKER_HOST": _address()}
 
 
 def start() -> None:
@@ -97,9 +102,9 @@ def start() -> None:
     run_folder().mkdir(parents=True, exist_ok=True)
     network.make()
     with (run_folder() / "dockerd.log").open("ab") as log:
-        subprocess.Popen(
-            _command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        # Nobody's child: it outlives this process, which would have to wait for it otherwise.
+        command = ["setsid", "--fork", *_command()]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
     deadline = time.monotonic() + _START_PATIENCE_S
     while not succeeds(["docker", "version"]):
         if time.monotonic() > deadline:
@@ -113,7 +118,7 @@ def _command() -> list[str]:
     home = run_folder()
     words = network.inside(
         *("dockerd", "--data-root", home / "docker", "--exec-root", home / "run"),
-        *("--pidfile", _pid_file(), "--host", f"unix://{_socket()}"),
+        *("--pidfile", _pid_file(), "--host", _address()),
         *("--bridge", "none", "--default-address-pool", f"base={network.POOL},size=24"),
         # Names outside the cluster do not resolve.
         *("--dns", "127.0.0.1", "--storage-driver", "overlay2"),
@@ -157,8 +162,8 @@ def _unmount_below(folder: Path) -> None:
         succeeds(["umount", point])
 
 
-def _socket() -> Path:
-    return run_folder() / "docker.sock"
+def _address() -> str:
+    return f"unix://{run_folder() / 'docker.sock'}"
 
 
 def _pid_file() -> Path:
