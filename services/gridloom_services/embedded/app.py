@@ -109,7 +109,8 @@ def _overrides(service: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The words of the command line that are meant for this service."""
     meant = {
         "scheduler": {"cpus": asked.get("cpus"), "memory_bytes": asked.get("memory")},
-        "functions": {"workers": asked.get("workers")},
+        # Who stops this platform may not start it again: nothing of pools stays behind.
+        "functions": {"workers": asked.get("workers"), "ends_pools": True},
     }
     return meant.get(service, {})
 

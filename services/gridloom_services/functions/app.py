@@ -168,14 +168,17 @@ class FunctionsApp:
             self._reception.close()
 
     async def stop(self) -> None:
-        """Let go: workers keep what they hold, and its answer is for the next start to refuse.
+        """Let go. Every call that has no result yet is on disk, and begins anew at the next start.
 
         Where there is nothing to do, pools end with the service: the next call brings another.
+        Else they end too where the settings say so, now: what runs would be answered to nobody.
+        Where they do not, workers go on and wait for the next start, which takes them on.
         """
         await self._background.close()
         self._sharing.close()
-        if not self.desk.ledger.unfinished:
-            self._hub.send_home()
+        is_busy = bool(self.desk.ledger.unfinished)
+        if self._settings.ends_pools or not is_busy:
+            self._hub.send_home(at_once=is_busy)
         self._hub.close()
         await self.socket.stop()
         await self.desk.close()

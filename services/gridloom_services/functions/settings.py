@@ -19,6 +19,9 @@ class FunctionsSettings:
     worker_transport: str = bounded("socket", choices=("socket", "stream"))
     # Where streams go, as a URL ("http://functions:50051"); empty: the platform's public address.
     worker_address: str = ""
+    # Whether pools end with this process also where calls run: these begin anew at its next start.
+    # Else their processes wait for the next one, and end when none comes (after two minutes).
+    ends_pools: bool = False
     # "3.11=gridloom/worker:0.1.0-py3.11,3.12=...": what pools run in that name no image of their
     # own. Empty: workers run with the client's own interpreter.
     worker_images: tuple[str, ...] = ()

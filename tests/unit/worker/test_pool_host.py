@@ -312,6 +312,14 @@ def test_a_drained_host_ends_after_its_calls(service, one):
     assert process.wait() == 0
 
 
+def test_a_host_that_is_to_end_at_once_does_not_wait_for_its_calls(service, one):
+    worker, host, process = one
+    worker.send(batch=service.batch(service.calls(lambda: time.sleep(300), ())))
+    host.send(drain=worker_pb2.Drain(at_once=True))
+    assert process.wait() == 0
+    assert not is_alive(worker.hello.pid)
+
+
 def test_sigterm_lets_the_present_calls_end(service, one):
     worker, _, process = one
     batch = service.batch(service.calls(lambda: time.sleep(0.3) or "done", ()))

@@ -57,7 +57,11 @@ def bring_up(here: Here, options: StartOptions, *, foreground: bool) -> None:
 
 
 def bring_down(here: Here, *, cancel: bool, keep: bool) -> None:
-    """Stop it, after settling what becomes of unfinished jobs."""
+    """Stop it, after settling what becomes of unfinished work.
+
+    What is kept is there at the next `up`: jobs run on meanwhile; calls wait on disk, and those
+    that ran begin anew, since the workers end with the platform.
+    """
     if cancel and keep:
         raise InvalidRequestError("--cancel and --keep exclude each other")
     platform = _embedded(here)

@@ -47,9 +47,9 @@ def up(
 @verb
 def down(
     here: Here,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel unfinished jobs.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel unfinished work.")] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave unfinished jobs; the next `up` finds them.")
+        bool, typer.Option("--keep", help="Leave unfinished work; the next `up` finds it.")
     ] = False,
 ) -> None:
     """Stop the platform of this machine."""

@@ -9,8 +9,9 @@ a clean process. It runs no user code. What it promises:
   started ends with it.
 - A call that runs past its time-out, or on after its cancel, is interrupted and then killed; so is
   a worker that takes more memory than it has.
-- It outlives a restart of the service, and ends when the service stays away, when it is drained,
-  and when its supervisor dies.
+- It outlives a restart of the service, and ends when the service stays away, when it is drained
+  (at once, whatever runs, where the service says that it goes for good), and when its supervisor
+  dies.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class PoolHost:
         self._asked: int | None = None
         self._extra, self._extra_until_ns = 0, 0
         # It finishes what it holds; and not even calls that wait for others get a new worker.
-        self._leaving = self._stopped = False
+        self._leaving = self._stopped = self._leaves_now = False
         self._was_rung = False
         self._next_look_ns = NEVER
         self._broken = ""
@@ -107,7 +108,7 @@ class PoolHost:
 
     @property
     def _is_over(self) -> bool:
-        if self._leaving and not self._children:
+        if self._leaves_now or (self._leaving and not self._children):
             return True
         return self._link.silence_s > self._settings.patience_s
 
@@ -163,6 +164,7 @@ class PoolHost:
             self._watch.cancel(frame.cancel, now)
         elif kind == "drain":
             self._leaving = True
+            self._leaves_now |= frame.drain.at_once
 
     def _tell(self) -> None:
         """Say how many workers there are, where that has changed."""

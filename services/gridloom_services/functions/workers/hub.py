@@ -306,19 +306,22 @@ class WorkerHub:
         if host is not None:
             host.send(frame)
 
-    def drain(self, pool_id: str) -> bool:
-        """Tell a pool's hosts to end when their workers have finished. False: none is here."""
+    def drain(self, pool_id: str, *, at_once: bool = False) -> bool:
+        """Tell a pool's hosts to end when their workers have finished, or `at_once`.
+
+        False: none is here.
+        """
         hosts = [host for host in self._hosts.values() if host.pool_id == pool_id]
         for worker in self._dispatcher.held.pool(pool_id).workers.values():
             worker.draining = True
         for host in hosts:
-            host.send(worker_pb2.ServiceFrame(drain=worker_pb2.Drain()))
+            host.send(worker_pb2.ServiceFrame(drain=worker_pb2.Drain(at_once=at_once)))
         return bool(hosts)
 
-    def send_home(self) -> None:
-        """Tell every host to end when its workers have finished."""
+    def send_home(self, *, at_once: bool) -> None:
+        """Tell every host to end when its workers have finished, or `at_once`."""
         for pool_id in {host.pool_id for host in self._hosts.values()}:
-            self.drain(pool_id)
+            self.drain(pool_id, at_once=at_once)
 
 
 def _now() -> float:
