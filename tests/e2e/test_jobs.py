@@ -38,6 +38,27 @@ def test_gpus_of_a_flavour_come_from_its_pool(client: Client, cluster: Cluster):
     assert list(job.logs()) == [f"0 {cluster.workers()[1]}"]
 
 
+def test_files_go_there_and_outputs_come_back(client: Client):
+    job = client.run(
+        "tr a-z A-Z < data/in.txt > out.txt",
+        shell=True,
+        files={"data/in.txt": b"there and back"},
+        outputs=["out.txt"],
+        cpus=0.1,
+    )
+    job.result(timeout="2m")
+    assert job.outputs["out.txt"].read_text() == "THERE AND BACK"
+
+
+def test_a_gang_that_no_node_can_hold_runs_on_two(client: Client, cluster: Cluster):
+    # All that the smaller one has, each: more than the larger one has for both.
+    share = min(node.capacity["cpu"] for node in client.nodes()) / 1000
+    job = client.run(["sh", "-c", _NODE], replicas=2, cpus=share)
+    job.result(timeout="3m")
+    found = dict(line.split() for line in job.logs())
+    assert sorted(found.values()) == sorted(cluster.workers())
+
+
 def test_a_gang_that_is_larger_than_what_is_free_waits_whole(client: Client, release: Release):
     first = client.run(["sleep", "600"], gpus=GPUS - 1, cpus=0.1)
     eventually_now(lambda: first.state is JobState.RUNNING)
