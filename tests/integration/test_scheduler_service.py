@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,6 +17,9 @@ from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2, scheduler_pb2_grpc
 from gridloom_services.common.serve import Part, Platform
 from gridloom_services.common.settings import ServerSettings
 from gridloom_services.common.stop import Stop
+from gridloom_services.functions.pools.jobs import JobIsOverError, PoolJob
+from gridloom_services.functions.pools.scheduler_jobs import SchedulerPoolJobs
+from gridloom_services.functions.pools.spec import PoolSpec
 from gridloom_services.objects import app as objects_app
 from gridloom_services.objects.settings import ObjectsSettings
 from gridloom_services.scheduler import app as scheduler_app
@@ -36,7 +41,7 @@ class Running:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._platform: Platform
-        self._channel: grpc.aio.Channel
+        self.channel: grpc.aio.Channel
         self.stop_order: Stop
         self.metadata: tuple[tuple[str, str], ...] = ()
         self.scheduler: Any
@@ -53,12 +58,12 @@ class Running:
         )
         token = (self._home / "token").read_text()
         self.metadata = (("authorization", f"Bearer {token}"),)
-        self._channel = grpc.aio.insecure_channel(self._platform.address)
-        self.scheduler = scheduler_pb2_grpc.SchedulerServiceStub(self._channel)
-        self.objects = objects_pb2_grpc.ObjectsServiceStub(self._channel)
+        self.channel = grpc.aio.insecure_channel(self._platform.address)
+        self.scheduler = scheduler_pb2_grpc.SchedulerServiceStub(self.channel)
+        self.objects = objects_pb2_grpc.ObjectsServiceStub(self.channel)
 
     async def end(self) -> None:
-        await self._channel.close()
+        await self.channel.close()
         await self._platform.stop()
 
     async def submit(self, *specs: job_pb2.JobSpec) -> list[str]:
@@ -69,6 +74,9 @@ class Running:
     async def get(self, job_id: str) -> job_pb2.Job:
         request = scheduler_pb2.GetJobRequest(job_id=job_id)
         return (await self.scheduler.GetJob(request, metadata=self.metadata)).job
+
+    async def has_replicas(self, job_id: str, count: int) -> bool:
+        return len((await self.get(job_id)).replicas) == count
 
     async def ended(self, job_id: str) -> job_pb2.Job:
         """The job once it is over."""
@@ -375,6 +383,38 @@ async def test_demand_is_told(running: Running):
     assert answer.capacity["cpu"] == 8000
     assert answer.waiting_jobs == 0
     call.cancel()
+
+
+class OneChannel:
+    """As services find each other."""
+
+    def __init__(self, running: Running) -> None:
+        self.metadata = running.metadata
+        self._channel = running.channel
+
+    def channel(self, _: str) -> grpc.aio.Channel:
+        return self._channel
+
+
+async def test_a_pools_job_is_found_again_after_a_crash_though_more_workers_are_wanted_now(
+    running: Running, tmp_path: Path
+):
+    stay = tmp_path / "stay"
+    stay.write_text("#!/bin/sh\nexec sleep 60\n")
+    stay.chmod(0o755)
+    jobs = SchedulerPoolJobs(OneChannel(running), dict)
+    spec = PoolSpec(b"", "default", python=str(stay), resources={"cpu": 1000})
+    asked = PoolJob("pool_1", f"pool_1-{tmp_path.name}", spec, 1)
+    job_id = await jobs.submit(asked)
+    assert await jobs.submit(replace(asked, workers=2)) == job_id
+    async with asyncio.timeout(60):
+        while not await running.has_replicas(job_id, 2):
+            await asyncio.sleep(0.01)
+    await jobs.cancel(job_id, "over")
+    await running.ended(job_id)
+    for workers in (1, 2):
+        with pytest.raises(JobIsOverError):
+            await jobs.submit(replace(asked, workers=workers))
 
 
 async def test_jobs_go_on_while_the_platform_is_down_and_are_adopted(tmp_path: Path):

@@ -40,6 +40,10 @@ class JobNews:
     reason: str = ""
 
 
+class JobIsOverError(Exception):
+    """The job that a pool has asked for before is over: it needs another one."""
+
+
 class PoolJobs(Protocol):
     """Starts, resizes and ends the jobs of pools; says what becomes of them."""
 
@@ -50,6 +54,8 @@ class PoolJobs(Protocol):
     async def submit(self, job: PoolJob) -> str:
         """The id of the job, accepted for good. A refusal is one of the errors of `common`.
 
+        A job that was asked for before, perhaps with another number of workers and by a process
+        that is no more, is the same one and gets this number. JobIsOverError: that one has ended.
         UnavailableError: it may be accepted later.
         """
         ...
@@ -100,6 +106,9 @@ class MemoryPoolJobs:
         await self.validate(job)
         known = self._by_request.get(job.request_id)
         if known is not None:
+            if self.jobs[known].news.ended:
+                raise JobIsOverError(known)
+            await self.resize(known, job.workers)
             return known
         job_id = f"job_{len(self.jobs)}"
         self.jobs[job_id] = _Held(job, JobNews(job_id))

@@ -21,7 +21,7 @@ from gridloom_services.common.errors import (
     VersionMismatchError,
 )
 from gridloom_services.functions.pools.images import WorkerImages
-from gridloom_services.functions.pools.jobs import PoolJob
+from gridloom_services.functions.pools.jobs import JobIsOverError, PoolJob
 from gridloom_services.functions.pools.pool import MOST_FAILED_STARTS, Pool, PoolIndex
 from gridloom_services.functions.pools.sizing import Demand, most_workers, sizing
 from gridloom_services.functions.pools.spec import PoolState, checked
@@ -350,7 +350,11 @@ class Pools:
         if pool.row.state != PoolState.STARTING or pool.row.job_id:
             await self._save(pool.begins_job())
         job = PoolJob(pool.id, pool.request_id, pool.spec, workers)
-        job_id = await self._jobs.submit(job)
+        try:
+            job_id = await self._jobs.submit(job)
+        except JobIsOverError:
+            await self._left(pool)
+            return
         pool.asked_workers = workers
         await self._save(pool.becomes(PoolState.RUNNING, job_id=job_id))
         self._own_changed.set()

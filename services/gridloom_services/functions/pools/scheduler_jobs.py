@@ -10,6 +10,7 @@ import grpc
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2, scheduler_pb2_grpc
 
 from gridloom_services.common.errors import (
+    ConflictError,
     GridloomServiceError,
     InternalError,
     StorageFullError,
@@ -17,7 +18,7 @@ from gridloom_services.common.errors import (
     UnavailableError,
 )
 from gridloom_services.common.statuses import error_of
-from gridloom_services.functions.pools.jobs import ROLE, JobNews
+from gridloom_services.functions.pools.jobs import ROLE, JobIsOverError, JobNews
 from gridloom_services.functions.pools.sizing import Demand
 from gridloom_services.functions.pools.wire import job_spec
 
@@ -59,7 +60,28 @@ class SchedulerPoolJobs:
 
     async def submit(self, job: PoolJob) -> str:
         """One job with one elastic role, whose replicas on a node share a host process."""
-        return (await self._submitted(job)).id
+        try:
+            found = await self._submitted(job)
+        except ConflictError as error:
+            found = await self._asked_before(job, error)
+        if found.state in _ENDED:
+            raise JobIsOverError(found.id)
+        return found.id
+
+    async def _asked_before(self, job: PoolJob, conflict: ConflictError) -> job_pb2.Job:
+        """The job of this request, which a process that died has made with other workers."""
+        if "job_id" not in conflict.details:
+            raise conflict
+        request = scheduler_pb2.GetJobRequest(job_id=conflict.details["job_id"])
+        try:
+            answer = await self._stub.GetJob(
+                request, metadata=self._channels.metadata, timeout=_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _refusal(error) from error
+        if answer.job.state not in _ENDED:
+            await self.resize(answer.job.id, job.workers)
+        return answer.job
 
     async def _submitted(self, job: PoolJob, *, validate_only: bool = False) -> job_pb2.Job:
         request = scheduler_pb2.SubmitJobsRequest(
