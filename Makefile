@@ -51,6 +51,10 @@ test: $(VENV)/.installed-dev ## Run the tests (under 5 minutes on 2 cores)
 test-slow: $(VENV)/.installed-dev ## Run the tests that take tens of seconds each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+.PHONY: crash
+crash: $(VENV)/.installed-dev ## Break a platform at random, 200 times (under 20 minutes; ARGS="--seeds 10 --first 7")
+	$(BIN)/python -m tests.crash.harness $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Style, import contracts, protos; prints the shape of the tree
 	$(BIN)/ruff check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import sys
 from dataclasses import replace
@@ -75,8 +74,16 @@ class Running:
         request = scheduler_pb2.GetJobRequest(job_id=job_id)
         return (await self.scheduler.GetJob(request, metadata=self.metadata)).job
 
-    async def has_replicas(self, job_id: str, count: int) -> bool:
-        return len((await self.get(job_id)).replicas) == count
+    async def until_replicas(self, job_id: str, count: int) -> None:
+        """Return when so many are there."""
+        chosen = scheduler_pb2.JobFilter(job_ids=[job_id])
+        call = self.scheduler.WatchJobs(
+            scheduler_pb2.WatchJobsRequest(filter=chosen), metadata=self.metadata, timeout=60
+        )
+        async for answer in call:
+            if len(answer.job.replicas) == count:
+                call.cancel()
+                break
 
     async def ended(self, job_id: str) -> job_pb2.Job:
         """The job once it is over."""
@@ -407,9 +414,7 @@ async def test_a_pools_job_is_found_again_after_a_crash_though_more_workers_are_
     asked = PoolJob("pool_1", f"pool_1-{tmp_path.name}", spec, 1)
     job_id = await jobs.submit(asked)
     assert await jobs.submit(replace(asked, workers=2)) == job_id
-    async with asyncio.timeout(60):
-        while not await running.has_replicas(job_id, 2):
-            await asyncio.sleep(0.01)
+    await running.until_replicas(job_id, 2)
     await jobs.cancel(job_id, "over")
     await running.ended(job_id)
     for workers in (1, 2):
