@@ -7,6 +7,7 @@ is sorting by age. Calls and groups are counted by the client that makes them:
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ import time
 from gridloom.errors import InvalidRequestError
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_OWN_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
 _LENGTH = 26
 _RANDOM_BITS = 80
 _SESSION_KEY_BYTES = 10
@@ -53,9 +55,9 @@ os.register_at_fork(after_in_child=_clock.forget)
 
 def new_id(kind: str) -> str:
     """A new id of this kind ("job", "pool", ...), greater than every one made before here."""
-    number = _clock.next()
-    digits = (_ALPHABET[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
-    return f"{kind}_{''.join(digits)}"
+    # Twenty bytes are 32 digits of five bits, of which the first six are zero.
+    digits = base64.b32encode(_clock.next().to_bytes(20, "big"))[-_LENGTH:]
+    return f"{kind}_{digits.translate(_OWN_DIGITS).decode()}"
 
 
 def kind_of(identifier: str) -> str:

@@ -21,9 +21,10 @@ class Defaults:
 
 def check_options(given: Iterable[str], allowed: Iterable[str]) -> None:
     """Refuse the first of `given` that is not among `allowed`, naming the likeliest one meant."""
-    known = sorted(allowed)
+    valid = frozenset(allowed)
     for option in given:
-        if option not in known:
+        if option not in valid:
+            known = sorted(valid)
             raise InvalidRequestError(
                 f'unknown option "{option}"; {_advice(option, known)}',
                 field=option,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.clock import Clock
     from gridloom_services.scheduler.ledger import Ledger
     from gridloom_services.scheduler.planner import Planner
+
+_MOST_KEPT = 4096
 
 
 def is_met(condition: Condition, state: JobState) -> bool:
@@ -66,6 +69,31 @@ def role_requests(
     )
 
 
+# What the engine is asked for depends on these and the resources alone.
+shape_of = attrgetter("name", "replicas", "min_replicas", "elastic")
+
+
+class Requests:
+    """What the engine is asked for, made once for jobs that ask for the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[events.RoleRequest, ...]] = {}
+
+    def of(
+        self, roles: tuple[Role, ...], sizes: Mapping[str, int]
+    ) -> tuple[events.RoleRequest, ...]:
+        """As `role_requests`; of equal roles mostly the same object."""
+        if sizes:
+            return role_requests(roles, sizes)
+        key = tuple([(shape_of(role), *role.resources.items()) for role in roles])
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KEPT:
+                self._known.clear()
+            found = self._known[key] = role_requests(roles, sizes)
+        return found
+
+
 class Wait(enum.Enum):
     """Why something is kept from the engine."""
 
@@ -96,6 +124,7 @@ class Eligibility:
         self._ledger = ledger
         self._timers = timers
         self._clock = clock
+        self._requests = Requests()
         # Dependencies that are not met yet, by job, and who waits for a job.
         self._open: dict[str, set[str]] = {}
         self._dependents: defaultdict[str, set[str]] = defaultdict(set)
@@ -188,6 +217,8 @@ class Eligibility:
     def _offer_grown(self, job: Job, run: Run) -> list[Run]:
         """Offer a run's elements with more memory one by one; return what is left of it."""
         special = self._board.resting.get(job.id, set()) | self._grown(job)
+        if not special:
+            return [run]
         left, first = [], run.first
         for element in sorted(each for each in special if run.first <= each < run.end):
             if element > first:
@@ -221,11 +252,11 @@ class Eligibility:
                 queue=job.queue_key,
                 priority=job.spec.priority,
                 sequence=job.sequence,
-                roles=role_requests(roles, job.sizes),
+                roles=self._requests.of(roles, job.sizes),
                 time_limit_s=job.time_limit_s,
                 elements=job.spec.elements,
                 max_parallel=0 if array is None else array.max_parallel,
-                waiting=tuple((run.first, run.count) for run in runs),
+                waiting=None if array is None else tuple((run.first, run.count) for run in runs),
             )
         )
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gridloom_services.common.errors import InvalidRequestError, QuotaExceededError
-from gridloom_services.scheduler.eligibility import role_requests
+from gridloom_services.scheduler.eligibility import role_requests, shape_of
 from gridloom_services.scheduler.engine import EngineError
 from gridloom_services.scheduler.runtime.base import Feature
 
 if TYPE_CHECKING:
     from gridloom_services.scheduler.engine import Engine
     from gridloom_services.scheduler.engine.decisions import Misfit, NodeState
-    from gridloom_services.scheduler.engine.events import RoleRequest
     from gridloom_services.scheduler.queue import Queue
-    from gridloom_services.scheduler.spec import JobSpec
+    from gridloom_services.scheduler.spec import JobSpec, Role
 
 _MOST_NODES_NAMED = 5
 _MOST_KEPT = 4096
@@ -61,20 +60,17 @@ class Fitness:
         """Refuse what can never start."""
         self._check_features(spec, at)
         _check_quota(spec, queue)
-        requests = role_requests(spec.roles, {})
-        misfit = self._misfit(requests)
+        misfit = self._misfit(spec.roles)
         if misfit is not None:
             raise self._refusal(spec, misfit, at)
 
-    def _misfit(self, requests: tuple[RoleRequest, ...]) -> Misfit | None:
-        key = tuple(
-            (r.name, r.replicas, r.min_replicas, tuple(r.resources.items())) for r in requests
-        )
+    def _misfit(self, roles: tuple[Role, ...]) -> Misfit | None:
+        key = tuple([(shape_of(role), *role.resources.items()) for role in roles])
         if key not in self._answers:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
             try:
-                self._answers[key] = self._engine.fits_ever(requests)
+                self._answers[key] = self._engine.fits_ever(role_requests(roles, {}))
             except EngineError as error:
                 raise InvalidRequestError(str(error), field="roles") from error
         return self._answers[key]
@@ -94,6 +90,8 @@ class Fitness:
 
     def _check_features(self, spec: JobSpec, at: str) -> None:
         for index, role in enumerate(spec.roles):
+            if not (role.volumes or role.secrets or role.stdin):
+                continue
             for feature, asked in (
                 (Feature.VOLUMES, role.volumes),
                 (Feature.SECRETS, role.secrets),

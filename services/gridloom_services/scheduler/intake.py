@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gridloom.ids import new_id
-from gridloom.values import dataclass
+from gridloom.values import dataclass, replace
 
 from gridloom_services.common.errors import ConflictError, InvalidRequestError
 from gridloom_services.scheduler.clock import now_us
 from gridloom_services.scheduler.job import Job
 from gridloom_services.scheduler.runs import Run
 from gridloom_services.scheduler.states import JobState
-from gridloom_services.scheduler.validation import check_spec, refuse
+from gridloom_services.scheduler.validation import SpecChecks, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,9 +94,11 @@ class Intake:
         ids = _ids(specs, found)
         resolved = [_resolved(spec, ids) for spec in specs]
         batch = frozenset(ids.values())
+        checks = SpecChecks(now_us(self._clock))
         for index, (spec, job) in enumerate(zip(resolved, found, strict=True)):
             at = f"jobs[{index}]." if len(specs) > 1 else ""
             if job is None:
+                checks.check(spec, at)
                 self._check(spec, known, batch, at)
             elif job.spec != spec:
                 raise _conflict(spec, job, at)
@@ -122,7 +123,6 @@ class Intake:
     # ---- checks
 
     def _check(self, spec: JobSpec, known: Known, batch: frozenset[str], at: str) -> None:
-        check_spec(spec, now_us(self._clock), at)
         queue = self._queue(spec, at)
         if queue.closed:
             refuse(f"{at}queue", spec.queue, f"that queue is closed; {self._open_queues(spec)}")
@@ -135,8 +135,7 @@ class Intake:
         self._fitness.check(spec, queue, at)
         for index, dependency in enumerate(spec.dependencies):
             self._check_dependency(spec, dependency, known, batch, f"{at}dependencies[{index}]")
-        waited = [dependency.job_id for dependency in spec.dependencies]
-        if len(set(waited)) < len(waited):
+        if len({each.job_id for each in spec.dependencies}) < len(spec.dependencies):
             refuse(f"{at}dependencies", "the same job twice", "each job once")
 
     def _queue(self, spec: JobSpec, at: str) -> Queue:
@@ -235,7 +234,9 @@ def _ids(specs: Sequence[JobSpec], found: Sequence[Job | None]) -> dict[tuple[st
 
 def _resolved(spec: JobSpec, ids: Ids) -> JobSpec:
     """Return the specification with ids for the request ids of its batch (and project)."""
-    if not any((spec.project, each.job_id) in ids for each in spec.dependencies):
+    if not spec.dependencies or not any(
+        (spec.project, each.job_id) in ids for each in spec.dependencies
+    ):
         return spec
     return replace(
         spec,

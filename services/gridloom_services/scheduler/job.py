@@ -5,10 +5,10 @@ Points in time are whole microseconds since 1970 (UTC), in names that end in `_u
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Self
 
-from gridloom.values import dataclass
+from gridloom.values import dataclass, replace
 
 from gridloom_services.scheduler.spec import nothing
 from gridloom_services.scheduler.states import FailureClass, JobState, check_transition

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING
 
-from gridloom.values import dataclass
+from gridloom.values import dataclass, replace
 
 from gridloom_services.scheduler.store.base import Changes
 

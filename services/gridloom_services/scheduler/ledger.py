@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from gridloom.values import replace
 
 from gridloom_services.scheduler.clock import now_us
 from gridloom_services.scheduler.job import Event, Job, Outcome, Usage, element_id

@@ -25,38 +25,53 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.views import JobView
 
 _NANOS_A_MICROSECOND = 1000
+_MOST_KEPT = 256
+_retry_messages: dict[object, job_pb2.RetryPolicy] = {}
 
 
 def job_message(view: JobView) -> job_pb2.Job:
     """Return the message of a job or an element."""
-    job = view.job
-    message = job_pb2.Job(
-        id=job.id,
-        spec=spec_message(job.spec, job.time_limit_s),
-        owner=job.owner,
-        state=int(job.state),  # type: ignore[arg-type]
-        attempt=job.attempt,
-        revision=job.revision,
-        reason=job.reason,
-        failure_class=int(job.failure_class),  # type: ignore[arg-type]
-        exit_code=job.exit_code,
-        signal=job.signal,
-        cpu_seconds=job.usage.cpu_seconds,
-        peak_memory_bytes=job.usage.peak_memory_bytes,
-        replicas=[_replica_message(replica) for replica in view.replicas],
-        outputs=[_output_message(number, output) for number, output in view.outputs],
-        retry_of=job.retry_of,
-    )
-    _set_moment(message.submitted_at, job.submitted_us)
-    for field, moment_us in (
-        ("queued_at", job.queued_us),
-        ("started_at", job.started_us),
-        ("ended_at", job.ended_us),
-    ):
-        if moment_us is not None:
-            _set_moment(getattr(message, field), moment_us)
-    _add_array(message, job, view.element)
+    message = job_pb2.Job()
+    fill_job(message, view)
     return message
+
+
+def fill_job(message: job_pb2.Job, view: JobView) -> None:
+    """Make an empty message that of a job or an element, where it stands in another."""
+    job = view.job
+    message.id = job.id
+    message.owner = job.owner
+    message.state = int(job.state)  # type: ignore[assignment]
+    message.revision = job.revision
+    _fill_spec(message.spec, job.spec, job.time_limit_s)
+    _set_moment(message.submitted_at, job.submitted_us)
+    if job.queued_us is not None:
+        _set_moment(message.queued_at, job.queued_us)
+    if job.reason:
+        message.reason = job.reason
+    if job.retry_of:
+        message.retry_of = job.retry_of
+    if job.is_array or view.element is not None:
+        _add_array(message, job, view.element)
+    if job.attempt or job.failure_class or job.state.is_final or view.replicas or view.outputs:
+        _add_course(message, view)
+
+
+def _add_course(message: job_pb2.Job, view: JobView) -> None:
+    """Add what is known of a job once it has been started, or is over."""
+    job = view.job
+    message.attempt = job.attempt
+    message.failure_class = int(job.failure_class)  # type: ignore[assignment]
+    message.exit_code = job.exit_code
+    message.signal = job.signal
+    message.cpu_seconds = job.usage.cpu_seconds
+    message.peak_memory_bytes = job.usage.peak_memory_bytes
+    message.replicas.extend([_replica_message(replica) for replica in view.replicas])
+    message.outputs.extend([_output_message(*output) for output in view.outputs])
+    if job.started_us is not None:
+        _set_moment(message.started_at, job.started_us)
+    if job.ended_us is not None:
+        _set_moment(message.ended_at, job.ended_us)
 
 
 def _add_array(message: job_pb2.Job, job: Job, element: int | None) -> None:
@@ -70,47 +85,62 @@ def _add_array(message: job_pb2.Job, job: Job, element: int | None) -> None:
 
 def spec_message(spec: JobSpec, time_limit_s: int) -> job_pb2.JobSpec:
     """Return the message of a specification, with the time limit in force."""
-    message = job_pb2.JobSpec(
-        name=spec.name,
-        project=spec.project,
-        queue=spec.queue,
-        priority=spec.priority,
-        kind=spec.kind,
-        roles=[_role_message(role) for role in spec.roles],
-        dependencies=[
-            job_pb2.Dependency(job_id=each.job_id, condition=int(each.condition))  # type: ignore[arg-type]
-            for each in spec.dependencies
-        ],
-        labels=spec.labels,
-        request_id=spec.request_id,
-        hold=spec.hold,
-    )
+    message = job_pb2.JobSpec()
+    _fill_spec(message, spec, time_limit_s)
+    return message
+
+
+def _fill_spec(message: job_pb2.JobSpec, spec: JobSpec, time_limit_s: int) -> None:
+    # Only what is said is set: each field costs, and jobs come by the thousand.
+    message.name = spec.name
+    message.project = spec.project
+    message.queue = spec.queue
+    message.kind = spec.kind
+    message.request_id = spec.request_id
     message.time_limit.seconds = time_limit_s
+    if spec.priority:
+        message.priority = spec.priority
+    if spec.hold:
+        message.hold = True
+    for role in spec.roles:
+        _fill_role(message.roles.add(), role)
+    for each in spec.dependencies:
+        message.dependencies.add(job_id=each.job_id, condition=int(each.condition))
+    if spec.labels:
+        message.labels.update(spec.labels)
+    message.retry.CopyFrom(_retry_message(spec.retry))
+    _fill_times(message, spec)
+
+
+def _fill_times(message: job_pb2.JobSpec, spec: JobSpec) -> None:
     if spec.array is not None:
         message.array.max_parallel = spec.array.max_parallel
         for part in spec.array.ranges:
             message.array.ranges.add(first=part.first, last=part.last, step=part.step)
-    _set_retry(message.retry, spec.retry)
     if spec.start_after_us is not None:
         _set_moment(message.start_after, spec.start_after_us)
     if spec.deadline_us is not None:
         _set_moment(message.deadline, spec.deadline_us)
-    return message
 
 
-def _role_message(role: Role) -> job_pb2.Role:
-    message = job_pb2.Role(
-        name=role.name,
-        replicas=role.replicas,
-        min_replicas=role.min_replicas if role.elastic else 0,
-        colocate=role.colocate,
-        image=role.image,
-        command=role.command,
-        env=role.env,
-        outputs=role.outputs,
-        resources=role.resources,
-        workdir=role.workdir,
-    )
+def _fill_role(message: job_pb2.Role, role: Role) -> None:
+    message.name = role.name
+    message.replicas = role.replicas
+    message.command.extend(role.command)
+    message.resources.update(role.resources)
+    if role.elastic:
+        message.min_replicas = role.min_replicas
+    for name in ("colocate", "image", "workdir"):
+        if value := getattr(role, name):
+            setattr(message, name, value)
+    if role.env:
+        message.env.update(role.env)
+    if role.outputs:
+        message.outputs.extend(role.outputs)
+    _fill_mounts(message, role)
+
+
+def _fill_mounts(message: job_pb2.Role, role: Role) -> None:
     for file in role.files:
         message.files.add(
             path=file.path, object=_object(file.digest, file.size_bytes), mode=file.mode
@@ -123,14 +153,26 @@ def _role_message(role: Role) -> job_pb2.Role:
         )
     for secret in role.secrets:
         message.secrets.add(name=secret.name, key=secret.key, target=secret.target)
-    return message
 
 
-def _set_retry(message: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:
+def _retry_message(retry: RetryPolicy) -> job_pb2.RetryPolicy:
+    """Return the message, for copying: of policies in use it is made once."""
+    key = (tuple(retry.retries.items()), retry.backoff_us, retry.max_backoff_us)
+    found = _retry_messages.get(key)
+    if found is None:
+        if len(_retry_messages) >= _MOST_KEPT:
+            _retry_messages.clear()
+        found = _retry_messages[key] = _made_retry(retry)
+    return found
+
+
+def _made_retry(retry: RetryPolicy) -> job_pb2.RetryPolicy:
+    message = job_pb2.RetryPolicy()
     for failure, count in retry.retries.items():
         message.rules.add(failure_class=int(failure), retries=count)
     message.backoff.FromMicroseconds(retry.backoff_us)
     message.max_backoff.FromMicroseconds(retry.max_backoff_us)
+    return message
 
 
 def _replica_message(replica: ReplicaEnd) -> job_pb2.Replica:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gridloom_services.scheduler.states import JobState
@@ -48,8 +49,9 @@ class SchedulerMetrics:
         if not self._is_on:
             return
         self._commit.observe(seconds)
-        for job in batch.changes.added.values():
-            self._submitted.labels(job.queue_key, job.spec.kind).inc()
+        added = Counter((job.queue_key, job.spec.kind) for job in batch.changes.added.values())
+        for (queue, kind), count in added.items():
+            self._submitted.labels(queue, kind).inc(count)
         for end in batch.changes.ends:
             self._attempts.labels(end.outcome.failure_class.label).inc()
             if end.started_us is not None:

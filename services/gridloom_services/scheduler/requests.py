@@ -21,13 +21,14 @@ from gridloom_services.scheduler.spec import (
     Range,
     RetryPolicy,
     Role,
+    nothing,
     shared_mapping,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.validation import check_between, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,25 +44,43 @@ _STREAMS = {0: BOTH, 1: (LogStream.STDOUT,), 2: (LogStream.STDERR,)}
 _NANOS_A_MICROSECOND = 1000
 
 
-def spec_of(message: job_pb2.JobSpec, project: str, at: str) -> JobSpec:
-    """Return the specification in a message; `project` is the one it is for."""
-    return JobSpec(
-        project=project,
-        queue=message.queue or DEFAULT_QUEUE,
-        roles=tuple(_role_of(role, alone=len(message.roles) == 1) for role in message.roles),
-        name=message.name,
-        priority=message.priority,
-        kind=message.kind or "command",
-        array=_array_of(message.array) if message.HasField("array") else None,
-        dependencies=tuple(_dependency_of(each, at) for each in message.dependencies),
-        retry=_retry_of(message.retry, at) if message.HasField("retry") else DEFAULT_RETRY,
-        time_limit_s=whole_seconds(message.time_limit) if message.HasField("time_limit") else None,
-        start_after_us=_moment(message.start_after) if message.HasField("start_after") else None,
-        deadline_us=_moment(message.deadline) if message.HasField("deadline") else None,
-        labels=shared_mapping(message.labels),
-        request_id=message.request_id,
-        hold=message.hold,
-    )
+class SpecReader:
+    """Reads the specifications of one request.
+
+    Jobs that come together are mostly alike: what several of them say in the same words becomes
+    one object, which is then looked at once.
+    """
+
+    def __init__(self) -> None:
+        self._retries: dict[bytes, RetryPolicy] = {}
+
+    def read(self, message: job_pb2.JobSpec, project: str, at: str) -> JobSpec:
+        """Return the specification in a message; `project` is the one it is for."""
+        has = message.HasField
+        return JobSpec(
+            project=project,
+            queue=message.queue or DEFAULT_QUEUE,
+            roles=tuple([_role_of(role, alone=len(message.roles) == 1) for role in message.roles]),
+            name=message.name,
+            priority=message.priority,
+            kind=message.kind or "command",
+            array=_array_of(message.array) if has("array") else None,
+            dependencies=tuple([_dependency_of(each, at) for each in message.dependencies]),
+            retry=self._retry(message.retry, at) if has("retry") else DEFAULT_RETRY,
+            time_limit_s=whole_seconds(message.time_limit) if has("time_limit") else None,
+            start_after_us=_moment(message.start_after) if has("start_after") else None,
+            deadline_us=_moment(message.deadline) if has("deadline") else None,
+            labels=_mapping_of(message.labels),
+            request_id=message.request_id,
+            hold=message.hold,
+        )
+
+    def _retry(self, message: job_pb2.RetryPolicy, at: str) -> RetryPolicy:
+        words = message.SerializeToString()
+        found = self._retries.get(words)
+        if found is None:
+            found = self._retries[words] = _retry_of(message, at)
+        return found
 
 
 def _role_of(message: job_pb2.Role, *, alone: bool) -> Role:
@@ -76,15 +95,19 @@ def _role_of(message: job_pb2.Role, *, alone: bool) -> Role:
         elastic=message.min_replicas != 0,
         colocate=message.colocate,
         image=message.image,
-        env=shared_mapping(message.env),
-        files=tuple(_file_of(file) for file in message.files),
+        env=_mapping_of(message.env),
+        files=tuple([_file_of(file) for file in message.files]),
         outputs=tuple(message.outputs),
-        volumes=tuple(Volume(v.claim, v.mount_path, v.read_only) for v in message.volumes),
-        secrets=tuple(Secret(s.name, s.key, s.target) for s in message.secrets),
+        volumes=tuple([Volume(v.claim, v.mount_path, v.read_only) for v in message.volumes]),
+        secrets=tuple([Secret(s.name, s.key, s.target) for s in message.secrets]),
         resources=shared_mapping(resources),
         workdir=message.workdir,
         stdin=_stdin_of(message),
     )
+
+
+def _mapping_of(message: Mapping[str, str]) -> Mapping[str, str]:
+    return shared_mapping(dict(message)) if message else nothing()
 
 
 def _file_of(message: job_pb2.InputFile) -> InputFile:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
@@ -22,6 +23,7 @@ from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.messages import (
     event_message,
     explain_message,
+    fill_job,
     job_message,
     node_message,
     project_message,
@@ -29,13 +31,13 @@ from gridloom_services.scheduler.messages import (
 )
 from gridloom_services.scheduler.paging import page_size, read_token, write_token
 from gridloom_services.scheduler.requests import (
+    SpecReader,
     grace_of,
     log_query_of,
     project_changes_of,
     query_of,
     queue_changes_of,
     queue_of,
-    spec_of,
 )
 from gridloom_services.scheduler.streams import (
     JobWatcher,
@@ -86,13 +88,17 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     ) -> pb.SubmitJobsResponse:
         """Accept jobs, all or none."""
         alone = len(request.jobs) == 1
+        read, project_of = SpecReader().read, cache(require_project)
         specs = tuple(
-            spec_of(each, require_project(each.project), "" if alone else f"jobs[{index}].")
+            read(each, project_of(each.project), "" if alone else f"jobs[{index}].")
             for index, each in enumerate(request.jobs)
         )
         submission = Submission(specs, current_principal().name, request.validate_only)
         jobs = await self._control.submit(submission)
-        return pb.SubmitJobsResponse(jobs=[job_message(JobView(job)) for job in jobs])
+        answer = pb.SubmitJobsResponse()
+        for job in jobs:
+            fill_job(answer.jobs.add(), JobView(job))
+        return answer
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         """Show a job or an element."""

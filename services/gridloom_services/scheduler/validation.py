@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,7 @@ from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.scheduler.engine.events import MAX_AMOUNT, MAX_ROLES
 from gridloom_services.scheduler.queue import LONGEST_TIME_LIMIT_S
 from gridloom_services.scheduler.selector import LABEL_KEY, LABEL_VALUE
+from gridloom_services.scheduler.spec import DEFAULT_RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +44,10 @@ _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_./]{0,126}[A-Za-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+# All of a role but its command, by which alike jobs mostly differ: what is equal, and what is one.
+_WORDS = attrgetter("name", "replicas", "min_replicas", "image", "workdir", "stdin")
+_PARTS = attrgetter("env", "files", "outputs", "volumes", "secrets", "resources")
+
 # What a runtime tells each process; a job's own environment may not say otherwise.
 RESERVED_ENVIRONMENT = frozenset(
     f"GRIDLOOM_{name}"
@@ -68,23 +74,47 @@ def refuse(field: str, given: object, allowed: str) -> NoReturn:
     )
 
 
-def check_spec(spec: JobSpec, now_us: int, at: str = "") -> None:
-    """Check everything about a specification; `at` comes before the names of fields."""
-    _check_names(spec, at)
-    check_between(f"{at}priority", spec.priority, -MAX_PRIORITY, MAX_PRIORITY)
-    if spec.time_limit_s is not None:
-        check_between(f"{at}time_limit", spec.time_limit_s, 1, LONGEST_TIME_LIMIT_S, "s")
-    _check_times(spec, now_us, at)
-    _check_labels(spec.labels, at)
-    _check_retry(spec.retry, at)
-    if spec.array is not None:
-        _check_array(spec.array, f"{at}array")
-    if len(spec.dependencies) > MAX_DEPENDENCIES:
-        refuse(f"{at}dependencies", len(spec.dependencies), f"at most {MAX_DEPENDENCIES}")
-    _check_count(f"{at}roles", spec.roles, 1, MAX_ROLES)
-    for index, role in enumerate(spec.roles):
-        _check_role(role, f"{at}roles[{index}]")
-    _check_unique(f"{at}roles", (role.name for role in spec.roles), "each role's name once")
+class SpecChecks:
+    """Checks the specifications of one request. A part that several of them share is checked once.
+
+    They must outlive this object: it knows shared parts by their identity.
+    """
+
+    def __init__(self, now_us: int) -> None:
+        self._now_us = now_us
+        self._seen: set[object] = set()
+
+    def check(self, spec: JobSpec, at: str = "") -> None:
+        """Check everything about a specification; `at` comes before the names of fields."""
+        _check_names(spec, at)
+        check_between(f"{at}priority", spec.priority, -MAX_PRIORITY, MAX_PRIORITY)
+        if spec.time_limit_s is not None:
+            check_between(f"{at}time_limit", spec.time_limit_s, 1, LONGEST_TIME_LIMIT_S, "s")
+        _check_times(spec, self._now_us, at)
+        if self._is_new(id(spec.labels)):
+            _check_labels(spec.labels, at)
+        if self._is_new(id(spec.retry)):
+            _check_retry(spec.retry, at)
+        if spec.array is not None:
+            _check_array(spec.array, f"{at}array")
+        if len(spec.dependencies) > MAX_DEPENDENCIES:
+            refuse(f"{at}dependencies", len(spec.dependencies), f"at most {MAX_DEPENDENCIES}")
+        self._check_roles(spec.roles, at)
+
+    def _check_roles(self, roles: tuple[Role, ...], at: str) -> None:
+        _check_count(f"{at}roles", roles, 1, MAX_ROLES)
+        for index, role in enumerate(roles):
+            _check_command(role.command, f"{at}roles[{index}]")
+            if self._is_new((_WORDS(role), *map(id, _PARTS(role)))):
+                _check_role(role, f"{at}roles[{index}]")
+        if len(roles) > 1:
+            _check_unique(f"{at}roles", (role.name for role in roles), "each role's name once")
+
+    def _is_new(self, part: object) -> bool:
+        """Say whether this is seen for the first time. What is wrong ends the request."""
+        before = len(self._seen)
+        self._seen.add(part)
+        return len(self._seen) > before
 
 
 def _check_names(spec: JobSpec, at: str) -> None:
@@ -121,6 +151,8 @@ def _check_labels(labels: Mapping[str, str], at: str) -> None:
 
 
 def _check_retry(retry: RetryPolicy, at: str) -> None:
+    if retry is DEFAULT_RETRY:
+        return
     for failure, count in retry.retries.items():
         check_between(f"{at}retry.rules.{failure.label}", count, 0, MAX_RETRIES)
     longest_us = LONGEST_TIME_LIMIT_S * 1_000_000
@@ -160,7 +192,6 @@ def _check_role(role: Role, at: str) -> None:
         refuse(f"{at}.name", role.name, "at most 32 lower-case letters, digits and inner -")
     check_between(f"{at}.replicas", role.replicas, 1, MAX_REPLICAS)
     check_between(f"{at}.min_replicas", role.min_replicas, 1, role.replicas)
-    _check_command(role.command, at)
     _check_environment(role.env, f"{at}.env")
     _check_count(f"{at}.files", role.files, 0, MAX_FILES)
     _check_files(role.files, f"{at}.files")
@@ -190,8 +221,9 @@ def _check_mounts(role: Role, at: str) -> None:
 def _check_command(command: tuple[str, ...], at: str) -> None:
     if not command or not command[0]:
         refuse(f"{at}.command", list(command), "a program and its arguments")
-    for index, argument in enumerate(command):
-        _check_argument(f"{at}.command[{index}]", argument)
+    if "\0" in "".join(command) or max(map(len, command)) * 4 > MAX_ARGUMENT_BYTES:
+        for index, argument in enumerate(command):
+            _check_argument(f"{at}.command[{index}]", argument)
     if sum(map(len, command)) > MAX_ARGUMENTS_BYTES:
         refuse(f"{at}.command", "longer", f"at most {MAX_ARGUMENTS_BYTES} bytes in all")
 

@@ -12,12 +12,12 @@ from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.scheduler.job import Event, GangOutput, ReplicaEnd, Usage
 from gridloom_services.scheduler.messages import event_message, job_message, spec_message
 from gridloom_services.scheduler.requests import (
+    SpecReader,
     grace_of,
     log_query_of,
     query_of,
     queue_changes_of,
     queue_of,
-    spec_of,
 )
 from gridloom_services.scheduler.runs import Run
 from gridloom_services.scheduler.runtime.base import (
@@ -115,7 +115,7 @@ specs = st.builds(
 def test_a_specification_comes_back_from_its_message_as_it_was(spec: JobSpec):
     assert spec.time_limit_s is not None
     message = job_pb2.JobSpec.FromString(spec_message(spec, spec.time_limit_s).SerializeToString())
-    assert spec_of(message, spec.project, "") == spec
+    assert SpecReader().read(message, spec.project, "") == spec
 
 
 @given(specs)
@@ -127,12 +127,28 @@ def test_a_specification_comes_back_from_its_row_as_it_was(spec: JobSpec):
 
 def test_what_a_message_leaves_out_is_filled_in():
     message = job_pb2.JobSpec(roles=[job_pb2.Role(command=["true"])])
-    assert spec_of(message, "default", "") == a_spec()
+    assert SpecReader().read(message, "default", "") == a_spec()
+
+
+def test_what_jobs_of_a_request_say_alike_is_one_object_and_what_differs_is_not():
+    same, other = job_pb2.JobSpec(), job_pb2.JobSpec(labels={"b": "1"})
+    for message, retries in ((same, 1), (other, 2)):
+        message.retry.rules.add(failure_class=FailureClass.APPLICATION_ERROR, retries=retries)
+        message.roles.add(command=["true"])
+        message.labels["a"] = "1"
+    reader = SpecReader()
+    first, second, third = (reader.read(each, "default", "") for each in (same, same, other))
+    assert first == second
+    assert first.retry is second.retry
+    assert first.labels is second.labels
+    assert first.roles[0].resources is third.roles[0].resources
+    assert (first.retry, first.labels) != (third.retry, third.labels)
+    assert third.retry.retries[FailureClass.APPLICATION_ERROR] == 2
 
 
 def test_a_minimum_makes_a_role_elastic():
     role = job_pb2.Role(command=["true"], replicas=3, min_replicas=3)
-    spec = spec_of(job_pb2.JobSpec(roles=[role]), "default", "")
+    spec = SpecReader().read(job_pb2.JobSpec(roles=[role]), "default", "")
     assert (spec.roles[0].elastic, spec.roles[0].min_replicas) == (True, 3)
 
 
@@ -154,14 +170,14 @@ def test_a_minimum_makes_a_role_elastic():
 )
 def test_numbers_that_mean_nothing_are_refused(message: job_pb2.JobSpec, field: str):
     with pytest.raises(InvalidRequestError) as caught:
-        spec_of(message, "default", "")
+        SpecReader().read(message, "default", "")
     assert caught.value.details["field"] == field
 
 
 def test_a_fraction_of_a_second_counts_as_a_whole_one():
     message = job_pb2.JobSpec(roles=[job_pb2.Role(command=["true"])])
     message.time_limit.FromMilliseconds(1500)
-    assert spec_of(message, "default", "").time_limit_s == 2
+    assert SpecReader().read(message, "default", "").time_limit_s == 2
 
 
 def test_a_job_is_shown_with_times_usage_and_how_it_ended():

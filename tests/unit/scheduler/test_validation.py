@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from gridloom_services.scheduler.spec import (
     RetryPolicy,
 )
 from gridloom_services.scheduler.states import FailureClass
-from gridloom_services.scheduler.validation import check_spec
+from gridloom_services.scheduler.validation import SpecChecks
 
 from tests.support.scheduler import NOW_US, a_role, a_spec
 
@@ -68,7 +69,7 @@ def test_a_specification_that_uses_everything_is_accepted():
         priority=-5,
         hold=True,
     )
-    check_spec(spec, NOW_US)
+    SpecChecks(NOW_US).check(spec)
 
 
 REFUSED = {
@@ -119,7 +120,7 @@ REFUSED = {
 @pytest.mark.parametrize("field", REFUSED)
 def test_what_is_wrong_is_refused_naming_field_value_and_what_is_allowed(field: str):
     with pytest.raises(InvalidRequestError) as refusal:
-        check_spec(REFUSED[field], NOW_US)
+        SpecChecks(NOW_US).check(REFUSED[field])
     details = refusal.value.details
     assert details["field"] == field
     assert details["given"]
@@ -127,21 +128,41 @@ def test_what_is_wrong_is_refused_naming_field_value_and_what_is_allowed(field: 
     assert field in str(refusal.value)
 
 
+@pytest.mark.parametrize("field", REFUSED)
+def test_what_is_wrong_is_refused_also_behind_jobs_that_share_what_is_right(field: str):
+    wrong, checks = REFUSED[field], SpecChecks(NOW_US)
+    checks.check(_mended(wrong, field))
+    with pytest.raises(InvalidRequestError) as refusal:
+        checks.check(wrong)
+    assert refusal.value.details["field"] == field
+
+
+def _mended(wrong: JobSpec, field: str) -> JobSpec:
+    """The same specification, its parts the very same objects, but for what is refused."""
+    name = field.rpartition("roles[0].")[2].partition("[")[0].partition(".")[0]
+    if "roles[0]" not in field:
+        part = next(each.name for each in fields(wrong) if each.name.startswith(name))
+        return replace(wrong, **{part: getattr(a_spec(), part)})
+    names = ("replicas", "min_replicas") if name.endswith("replicas") else (name,)
+    role = replace(wrong.roles[0], **{each: getattr(a_role(), each) for each in names})
+    return replace(wrong, roles=(role,))
+
+
 def test_in_a_batch_the_field_says_which_job():
     with pytest.raises(InvalidRequestError) as refusal:
-        check_spec(a_spec(priority=99_999), NOW_US, "jobs[7].")
+        SpecChecks(NOW_US).check(a_spec(priority=99_999), "jobs[7].")
     assert refusal.value.details["field"] == "jobs[7].priority"
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "a/../b", "/abs", "a\0b"])
 def test_a_path_stays_below_the_working_folder(path: str):
     with pytest.raises(InvalidRequestError, match="below the working folder"):
-        check_spec(with_role(outputs=(path,)), NOW_US)
+        SpecChecks(NOW_US).check(with_role(outputs=(path,)))
 
 
 def test_a_file_cannot_be_the_folder_of_another():
     with pytest.raises(InvalidRequestError, match="no folder of another"):
-        check_spec(with_role(files=(a_file("a"), a_file("a/b"))), NOW_US)
+        SpecChecks(NOW_US).check(with_role(files=(a_file("a"), a_file("a/b"))))
 
 
 @pytest.mark.parametrize(
@@ -156,26 +177,26 @@ def test_a_file_cannot_be_the_folder_of_another():
 def test_each_elements_number_comes_once(ranges: tuple[Range, ...], *, fits: bool):
     spec = with_array(*ranges)
     if fits:
-        check_spec(spec, NOW_US)
+        SpecChecks(NOW_US).check(spec)
     else:
         with pytest.raises(InvalidRequestError, match="number once"):
-            check_spec(spec, NOW_US)
+            SpecChecks(NOW_US).check(spec)
 
 
 def test_too_many_elements_are_refused_with_the_limit():
     with pytest.raises(InvalidRequestError, match=r"1000001 elements.: at most 1000000"):
-        check_spec(with_array(Range(0, 1_000_000)), NOW_US)
+        SpecChecks(NOW_US).check(with_array(Range(0, 1_000_000)))
 
 
 @pytest.mark.parametrize("name", ["GRIDLOOM_TOKEN", "GRIDLOOM_JOB_ID"])
 def test_what_the_runtime_tells_a_process_cannot_be_set(name: str):
     with pytest.raises(InvalidRequestError, match="Gridloom does not set itself"):
-        check_spec(with_role(env={name: "x"}), NOW_US)
+        SpecChecks(NOW_US).check(with_role(env={name: "x"}))
 
 
 def test_a_long_value_is_cut_in_the_message():
     with pytest.raises(InvalidRequestError) as refusal:
-        check_spec(a_spec(name="\n" * 10_000), NOW_US)
+        SpecChecks(NOW_US).check(a_spec(name="\n" * 10_000))
     assert len(str(refusal.value)) < 500
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 from gridloom.values import dataclass as ours
+from gridloom.values import replace
 
 KINDS = {"ours": ours, "library": dataclasses.dataclass}
 
@@ -166,6 +167,28 @@ def test_it_is_a_dataclass_to_the_standard_library():
     match point:
         case Point(x, y):
             assert (x, y) == (1, 0)
+
+
+@pytest.mark.parametrize("value", [Point(1, 2), Place(1, name="x"), Counter(3, [1])])
+def test_a_changed_copy_is_the_standard_librarys(value):
+    first = dataclasses.fields(value)[0].name
+    assert replace(value, **{first: 9}) == dataclasses.replace(value, **{first: 9})
+    assert getattr(value, first) != 9
+    assert replace(value) == value
+    with pytest.raises(TypeError, match="no field 'z'"):
+        replace(value, z=1)
+
+
+def test_a_value_that_is_more_than_its_fields_is_not_copied_by_them():
+    @ours(frozen=True)
+    class Checked:
+        a: int
+
+        def __post_init__(self) -> None:
+            assert self.a
+
+    with pytest.raises(TypeError, match="more than its fields"):
+        replace(Checked(1), a=0)
 
 
 @pytest.mark.parametrize("value", [Point(1, 2), Place(1, name="x"), Counter(3, [1])])

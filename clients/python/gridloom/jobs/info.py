@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
@@ -266,6 +267,7 @@ def read_job(job: job_pb2.Job) -> JobInfo:
     )
 
 
+@cache
 def read_state(number: int) -> JobState:
     """The state with this number."""
     return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_"))  # type: ignore[arg-type]
@@ -343,6 +345,7 @@ def _read_role(role: job_pb2.Role) -> RoleInfo:
     return RoleInfo(role.name, tuple(role.command), role.replicas, dict(role.resources))
 
 
+@cache
 def _read_failure(number: int) -> FailureClass | None:
     name = job_pb2.FailureClass.Name(number).removeprefix("FAILURE_CLASS_")  # type: ignore[arg-type]
     return FailureClass(name) if number else None

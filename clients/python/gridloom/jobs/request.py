@@ -110,8 +110,9 @@ def job_draft(
         labels=_texts(options.get("labels", {}), "labels"),
         request_id=options.get("request_id") or f"sdk-{uuid.uuid4().hex}",
         hold=options.get("hold", False),
-        retry=retry_policy(Retries.of(options.get("retries"))),
     )
+    if options.get("retries") is not None:
+        spec.retry.CopyFrom(retry_policy(Retries.of(options["retries"])))
     _set_times(spec, options)
     _set_dependencies(spec, options)
     _set_array(spec, options)

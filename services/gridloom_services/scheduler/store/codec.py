@@ -110,19 +110,32 @@ def _default(each: Field[Any]) -> Any:
 _FIELDS: Final = {cls: [(each.name, _default(each)) for each in fields(cls)] for cls in _VALUES}
 
 
+_ITSELF: Final = frozenset({str, int, float, bool, type(None)})
+
+
 def _plain(value: Any) -> Any:
     """Return what JSON can hold of a value."""
-    if value is None or isinstance(value, str | int | float):
+    kind = type(value)
+    if kind in _ITSELF:
         return value
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {str(int(k)) if isinstance(k, int) else k: each for k, each in value.items()}
-    return {
-        name: _plain(part)
-        for name, default in _FIELDS[type(value)]
-        if (part := getattr(value, name)) is not default and (default is MISSING or part != default)
-    }
+    if kind is tuple:
+        return [each if type(each) in _ITSELF else _plain(each) for each in value]
+    known = _FIELDS.get(kind)
+    if known is None:
+        return _plain_rest(value)
+    found = {}
+    for name, default in known:
+        part = getattr(value, name)
+        if part is not default and (default is MISSING or part != default):
+            found[name] = part if type(part) in _ITSELF else _plain(part)
+    return found
+
+
+def _plain_rest(value: Any) -> Any:
+    """Return it of a mapping, or of a member of an enum, which is a number."""
+    if type(value) is MappingProxyType or isinstance(value, Mapping):
+        return {k if type(k) is str else str(int(k)): each for k, each in value.items()}
+    return value
 
 
 def _reader(read: Reader) -> Callable[[str], Any]:
