@@ -27,8 +27,8 @@ def read(spec=None, **more):
 
 def test_names_carry_job_attempt_and_node():
     settings = read()
-    assert settings.host_id == "job_x.a2.node-1"
-    assert settings.hello(7).hello.worker_id == "job_x.a2.node-1"
+    assert settings.host_id == "job_x.a2.node-1.0"
+    assert settings.hello(7).hello.worker_id == "job_x.a2.node-1.0"
     assert settings.pool.pool_id == "pool_x"
 
 
@@ -112,3 +112,7 @@ def test_where_to_go_is_the_platform_unless_functions_have_an_address_of_their_o
         "glt1.x",
     )
     assert read(GRIDLOOM_ADDRESS="http://front:80").pool.endpoint("").address == "front:80"
+
+
+def test_two_hosts_of_a_job_on_one_node_are_not_taken_for_one_another():
+    assert read(GRIDLOOM_REPLICA_INDEX="1").host_id != read().host_id

@@ -50,10 +50,12 @@ class HostSettings(NamedTuple):
         spec = pool_pb2.PoolSpec.FromString(base64.b64decode(environment["GRIDLOOM_POOL_SPEC"]))
         job, attempt = environment["GRIDLOOM_JOB_ID"], environment["GRIDLOOM_ATTEMPT"]
         node = environment.get("GRIDLOOM_NODE") or "local"
+        # A node may have several hosts of a job: what it grows by may get pods of its own.
+        first = environment.get("GRIDLOOM_REPLICA_INDEX") or "0"
         patience = environment.get("GRIDLOOM_POOL_PATIENCE_S")
         return cls(
             pool=pool_settings(spec, environment),
-            host_id=f"{job}.a{attempt}.{node}",
+            host_id=f"{job}.a{attempt}.{node}.{first}",
             patience_s=float(patience) if patience else DEFAULT_PATIENCE_S,
             thread_limits=thread_limits(spec, environment),
         )
