@@ -37,7 +37,7 @@ def server_options(limits: Limits, *, silence_ms: int = _SILENCE_MS) -> list[tup
         ("grpc.max_receive_message_length", limits.message),
         ("grpc.max_send_message_length", limits.message),
         # A client may ask often whether we live: it wants to know soon, and that costs us nothing.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
         ("grpc.keepalive_permit_without_calls", 1),
         # And we ask: one that is frozen, or whose machine is gone, does not say goodbye. With its
         # own ping gRPC would have a patience of its own, of a minute.
