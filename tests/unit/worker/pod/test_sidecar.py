@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import textwrap
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -153,6 +156,32 @@ def test_a_sidecar_whose_command_never_began_goes_when_it_is_told_to(pod):
     sidecar = Sidecar(pod.order(), pod.store, pod.run, pod.told)
     sidecar.is_dismissed = True
     assert sidecar.run() == Farewell()
+
+
+def test_what_is_told_to_go_before_it_listens_still_leaves_word_and_goes(pod):
+    with pod.command("exit 0") as command:
+        command.wait()
+    message = pod.work / "message"
+    program = f"""
+        from pathlib import Path
+        from gridloom.worker.pod import order, sidecar
+        order.RUN, order.MESSAGE = Path({str(pod.run)!r}), Path({str(message)!r})
+        sidecar.main()
+    """
+    record = {"workdir": str(pod.work), "outputs": [], "time_limit_s": None, "grace_s": 1.0}
+    record |= {"log_limit_bytes": 5, "replicas": []}
+    environment = {"GRIDLOOM_JOB_ID": "job_a", "GRIDLOOM_SIDECAR": json.dumps(record)}
+    shell = ["sh", "-c", "trap '' TERM; echo; exec \"$@\"", "sh"]
+    with subprocess.Popen(
+        [*shell, sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+    ) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        started.terminate()
+    assert started.returncode == 0
+    assert json.loads(message.read_text())["logs"] == {}
 
 
 def test_replicas_that_share_a_process_are_told_and_report(pod, monkeypatch, capsys):

@@ -9,6 +9,7 @@ the command's parent: how it ended is the kubelet's to say.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_S = 0.02
 _LONGEST_S = 0.25
+# How long who began to listen too late waits for a word that may have been said before.
+_UNHEARD_S = 2.0
 
 
 class Sidecar:
@@ -177,7 +180,11 @@ class Sidecar:
 
 
 def main() -> int:
-    """Entry. It stays until it is told to go: a sidecar that ends by itself is begun anew."""
+    """Entry. It stays until it is told to go: a sidecar that ends by itself is begun anew.
+
+    The shell that became this process ignores SIGTERM, so that a command which is over before this
+    one listens does not end it unheard. Then the word is not said again: it goes by itself.
+    """
     from gridloom.worker.pod.objects import PlatformObjects
 
     order = orders.read_order(os.environ)
@@ -188,8 +195,11 @@ def main() -> int:
         sidecar.is_dismissed = True
 
     signal.signal(signal.SIGTERM, dismiss)
+    command = find_command(orders.RUN)
+    came_late = command is not None and command.is_over
     sidecar.run().write(orders.MESSAGE)
-    while not sidecar.is_dismissed:
+    leave_at = time.monotonic() + (_UNHEARD_S if came_late else math.inf)
+    while not sidecar.is_dismissed and time.monotonic() < leave_at:
         time.sleep(_SHORTEST_S)
     return 0
 

@@ -25,6 +25,8 @@ STAGING = "gridloom-files"
 _BECOME = 'echo $$ >"$0/pid"; exec "$@" >>"$0/stdout" 2>>"$0/stderr"'
 _WAIT = 'while [ ! -e "$0/ready" ]; do sleep 0.05; done; '
 _PYTHON = "python3"
+# A command may be over before Python has begun to listen: the word to go must not end it meanwhile.
+_LISTENING_LATE = f"trap '' TERM; exec {_PYTHON} -m gridloom.worker.pod.sidecar"
 # What sidecars need is not taken from the room that the plan gives to commands.
 _NOTHING = {"requests": {CPU: "0", MEMORY: "0"}}
 
@@ -60,7 +62,7 @@ def sidecar_container(gang: Gang, unit: Unit, plan: PodPlan) -> Manifest:
     order = _sidecar_order(gang, unit, plan)
     env = {**_own_environment(gang, unit, plan), "GRIDLOOM_SIDECAR": order}
     return {
-        **_ours(plan, SIDECAR, [_PYTHON, "-m", "gridloom.worker.pod.sidecar"], mounts),
+        **_ours(plan, SIDECAR, ["/bin/sh", "-c", _LISTENING_LATE], mounts),
         "env": _environment_list(env, gang),
         "restartPolicy": "Always",
         "terminationMessagePolicy": "File",
