@@ -15,6 +15,7 @@ import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 from gridloom.api.functions.v1 import functions_pb2, functions_pb2_grpc, session_pb2
+from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
 from gridloom.errors import PermissionDeniedError, UnauthenticatedError
 from gridloom.version import PROTOCOL
 from gridloom_services.common.keys import new_key
@@ -271,6 +272,34 @@ def test_a_revoked_key_is_out_everywhere_within_the_time_of_the_cache(apart, adm
         assert f"{made.key.id} was revoked" in caught.value.details()
         with pytest.raises(UnauthenticatedError, match="was revoked"):
             rex.pools("chem")
+
+
+def test_the_token_of_a_job_is_out_everywhere_soon_after_the_job(apart, admin):
+    job = admin.run("echo $GRIDLOOM_TOKEN; exec sleep 300", shell=True, project="chem")
+    token = next(iter(job.logs(follow=True))).strip()
+    metadata = (("authorization", f"Bearer {token}"),)
+    absent = objects_pb2.StatObjectsRequest(digests=[f"sha256:{'0' * 64}"])
+
+    def answer() -> grpc.StatusCode:
+        with grpc.insecure_channel(apart.services["objects"].address) as channel:
+            stub = objects_pb2_grpc.ObjectsServiceStub(channel)
+            return stub.StatObjects.with_call(absent, metadata=metadata)[1].code()
+
+    def is_refused() -> bool:
+        with pytest.raises(grpc.RpcError) as refused:
+            answer()
+        return refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    with a_session(apart, token) as stream:
+        assert answer() is grpc.StatusCode.OK
+        job.cancel(grace=0)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert f"attempt 1 of {job.id} is over" in caught.value.details()
+    # The stream ended since the answer in `functions` was no longer fresh; here it may be yet.
+    time.sleep(CACHE_S)
+    assert is_refused()
 
 
 def test_a_role_that_is_taken_away_takes_effect(apart, admin):

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from gridloom_services.common.audit import AuditTrail
 from gridloom_services.common.auth import AuthenticatorChain, StaticTokenAuthenticator
 from gridloom_services.common.channels import ServiceChannels
+from gridloom_services.common.gangs import gangs_of
 from gridloom_services.common.interceptors.chain import CallRules
-from gridloom_services.common.keyring import KeyRing, KeyTimes
+from gridloom_services.common.keyring import KeyRing
 from gridloom_services.common.keys import KeyHasher
 from gridloom_services.common.remote_audit import RemoteAudit
 from gridloom_services.common.remote_keys import RemoteKeys
+from gridloom_services.common.ring import Times
 from gridloom_services.common.tls import channel_credentials, server_certificates
 from gridloom_services.common.tokens import (
     GangTokens,
@@ -42,8 +44,9 @@ class Entrance:
             settings.addresses,
             channel_credentials(settings),
         )
-        times = KeyTimes(settings.key_cache_s, settings.key_hold_s)
+        times = Times(settings.key_cache_s, settings.key_hold_s)
         self.keys = KeyRing(KeyHasher(self._secret), RemoteKeys(self.channels), times)
+        self.gangs = gangs_of(self.gang_tokens, self.channels, settings.key_cache_s)
         self.audit = AuditTrail(settings.home / f"audit-{name}.jsonl")
 
     def start(self) -> None:
@@ -55,6 +58,7 @@ class Entrance:
         """Let go of it all, last of all."""
         await self.audit.close()
         self.keys.close()
+        self.gangs.close()
         await self.channels.close()
 
     def server_credentials(self) -> grpc.ServerCredentials | None:
@@ -73,5 +77,6 @@ class Entrance:
             metrics,
             default_deadline_s=self._settings.default_deadline_s,
             keys=self.keys,
+            gangs=self.gangs,
             audit=self.audit,
         )

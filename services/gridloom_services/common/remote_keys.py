@@ -8,7 +8,7 @@ import grpc
 
 from gridloom_services.common.auth import Principal
 from gridloom_services.common.errors import StartError, UnavailableError
-from gridloom_services.common.keyring import KeyVerdict
+from gridloom_services.common.ring import Verdict
 from gridloom_services.common.roles import EVERYWHERE, Role
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class RemoteKeys:
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
 
-    async def verdicts(self, proofs: Sequence[KeyProof]) -> list[KeyVerdict]:
+    async def verdicts(self, proofs: Sequence[KeyProof]) -> list[Verdict]:
         """In the order asked. UnavailableError where the scheduler does not answer."""
         from gridloom.api.scheduler.v1 import access_pb2, access_pb2_grpc
 
@@ -51,14 +51,14 @@ class RemoteKeys:
         ]
 
 
-def verdict_of(message: access_pb2.KeyVerdict, proof: KeyProof) -> KeyVerdict:
+def verdict_of(message: access_pb2.KeyVerdict, proof: KeyProof) -> Verdict:
     """The verdict in a message."""
     if not message.owner:
-        return KeyVerdict(None, message.refusal)
+        return Verdict(None, message.refusal)
     expires_at = None
     if message.HasField("expires_at"):
         expires_at = message.expires_at.ToMicroseconds() / 1e6
-    return KeyVerdict(
+    return Verdict(
         key_principal(message.owner, message.project, Role(message.role), proof.id),
         expires_at=expires_at,
     )

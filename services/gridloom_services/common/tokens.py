@@ -60,13 +60,13 @@ class SignedTokens:
 class GangTokens:
     """The tokens of gangs: good for one attempt of a job, and dead with it.
 
-    Who knows which gangs live (the scheduler) says so by `set_liveness`; until then a token is good
-    as long as its lifetime lasts.
+    Who knows which gangs live (the scheduler, in its process) says so by `set_liveness`. Elsewhere
+    it is asked, see `gangs.py`; here a token is good as long as its lifetime lasts.
     """
 
     def __init__(self, secret: bytes, clock: Callable[[], float] = time.time) -> None:
         self._tokens = SignedTokens(secret, clock)
-        self._is_alive: Callable[[Principal], bool] = _always
+        self._is_alive: Callable[[Principal], bool] | None = None
 
     def issue(
         self,
@@ -98,15 +98,29 @@ class GangTokens:
             attempt=int(claims["att"]),
             element=claims.get("el"),
         )
-        if not self._is_alive(principal):
-            raise UnauthenticatedError(f"attempt {principal.attempt} of {job_id} is over")
+        if not self.is_alive(principal):
+            raise UnauthenticatedError(over(principal))
         return principal
 
     authenticate = verify
 
+    @property
+    def knows_the_living(self) -> bool:
+        """Nobody else has to be asked whether a gang lives."""
+        return self._is_alive is not None
+
+    def is_alive(self, principal: Principal) -> bool:
+        """Whether a gang lives, as far as that is known here."""
+        return self._is_alive is None or self._is_alive(principal)
+
     def set_liveness(self, is_alive: Callable[[Principal], bool]) -> None:
         """Ask `is_alive` at every check from now on. It must be quick: it is asked at each call."""
         self._is_alive = is_alive
+
+
+def over(gang: Principal) -> str:
+    """Why the token of a gang that has ended opens nothing."""
+    return f"attempt {gang.attempt} of {gang.job_id} is over"
 
 
 class ServiceTokens:
@@ -178,8 +192,3 @@ def _read_or_create(path: Path, fresh: bytes) -> bytes:
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _always(principal: Principal) -> bool:
-    del principal
-    return True

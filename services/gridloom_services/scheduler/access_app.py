@@ -14,6 +14,8 @@ from gridloom_services.scheduler.access.store.sql import SqlAccessStore
 from gridloom_services.scheduler.access_service import AccessServicer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import grpc
 
     from gridloom_services.common.app import PlatformContext
@@ -31,13 +33,20 @@ _WRITE_USES_S = 60.0
 class AccessPart:
     """Who may come in, in the scheduler's process."""
 
-    def __init__(self, context: PlatformContext, database: Database, audit_days: float) -> None:
+    def __init__(
+        self,
+        context: PlatformContext,
+        database: Database,
+        audit_days: float,
+        is_live: Callable[[str, int | None, int], bool],
+    ) -> None:
+        """`is_live` knows whether an attempt of a job (of an element) is still wanted."""
         self._context = context
         self._audit_days = audit_days
         self._store = SqlAccessStore(database)
         hasher = context.keys.hasher
         self._book = AccessBook(self._store, hasher, new_key, _now_us)
-        self._servicer = AccessServicer(self._book, self._store, context.audit)
+        self._servicer = AccessServicer(self._book, self._store, context.audit, is_live)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""

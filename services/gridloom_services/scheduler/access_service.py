@@ -27,12 +27,14 @@ from gridloom_services.scheduler.paging import page_size, read_token, write_toke
 from gridloom_services.scheduler.validation import check_between
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from gridloom_services.common.audit import AuditTrail
     from gridloom_services.common.auth import Principal
-    from gridloom_services.common.keyring import KeyVerdict
+    from gridloom_services.common.ring import Verdict
     from gridloom_services.scheduler.access.book import AccessBook
     from gridloom_services.scheduler.access.key import Key, Member
     from gridloom_services.scheduler.access.store.base import AccessStore
@@ -43,10 +45,17 @@ _MOST_AT_ONCE = 10_000
 class AccessServicer(access_pb2_grpc.AccessServiceServicer):
     """Answers `AccessService`."""
 
-    def __init__(self, book: AccessBook, store: AccessStore, trail: AuditTrail) -> None:
+    def __init__(
+        self,
+        book: AccessBook,
+        store: AccessStore,
+        trail: AuditTrail,
+        is_live: Callable[[str, int | None, int], bool],
+    ) -> None:
         self._book = book
         self._store = store
         self._trail = trail
+        self._is_live = is_live
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Any) -> pb.WhoAmIResponse:
         """Show who the caller is taken for."""
@@ -128,11 +137,19 @@ class AccessServicer(access_pb2_grpc.AccessServiceServicer):
     async def VerifyKeys(
         self, request: pb.VerifyKeysRequest, context: Any
     ) -> pb.VerifyKeysResponse:
-        """Say whose keys these are."""
+        """Say whose keys these are, and which gangs live."""
         check_between("proofs", len(request.proofs), 0, _MOST_AT_ONCE)
+        check_between("gangs", len(request.gangs), 0, _MOST_AT_ONCE)
         proofs = [KeyProof(each.key_id, each.digest) for each in request.proofs]
         verdicts = await self._book.verdicts(proofs)
-        return pb.VerifyKeysResponse(verdicts=[verdict_message(each) for each in verdicts])
+        return pb.VerifyKeysResponse(
+            verdicts=[verdict_message(each) for each in verdicts],
+            gangs=[pb.GangVerdict(is_over=not self._lives(each)) for each in request.gangs],
+        )
+
+    def _lives(self, gang: pb.GangProof) -> bool:
+        element = gang.element if gang.HasField("element") else None
+        return self._is_live(gang.job_id, element, gang.attempt)
 
     # ---- members
 
@@ -216,7 +233,7 @@ def member_message(member: Member) -> pb.Member:
     return message
 
 
-def verdict_message(verdict: KeyVerdict) -> pb.KeyVerdict:
+def verdict_message(verdict: Verdict) -> pb.KeyVerdict:
     """A verdict as a message."""
     caller = verdict.principal
     if caller is None:

@@ -81,7 +81,7 @@ class SchedulerApp:
         self._control = Control(self._surroundings(archive, Inputs(objects)))
         logs = LogReader(self._control, store, runtime, archive)
         self._servicer = SchedulerServicer(self._control, runtime, logs)
-        self._access = AccessPart(context, database, settings.audit_days)
+        self._access = AccessPart(context, database, settings.audit_days, self._control.is_live)
 
     def _surroundings(self, archive: LogArchive, inputs: Inputs) -> Surroundings:
         return Surroundings(

@@ -5,13 +5,14 @@ import asyncio
 import pytest
 from gridloom_services.common.auth import Principal
 from gridloom_services.common.errors import UnauthenticatedError, UnavailableError
-from gridloom_services.common.keyring import KeyRing, KeyTimes, KeyVerdict
+from gridloom_services.common.keyring import KeyRing
 from gridloom_services.common.keys import KeyHasher, new_key
+from gridloom_services.common.ring import Times, Verdict
 from gridloom_services.common.roles import Role
 
 ADA = Principal("ada", project="chem", role=Role.SUBMITTER, key_id="k")
 HASHER = KeyHasher(b"0" * 32)
-TIMES = KeyTimes(fresh_s=5.0, hold_s=60.0, refused_s=1.0)
+TIMES = Times(fresh_s=5.0, hold_s=60.0, refused_s=1.0)
 
 
 class Keeper:
@@ -20,7 +21,7 @@ class Keeper:
     is_immediate = False
 
     def __init__(self) -> None:
-        self.verdict = KeyVerdict(ADA)
+        self.verdict = Verdict(ADA)
         self.is_away = False
         self.asked = 0
         self.may_answer = asyncio.Event()
@@ -63,7 +64,7 @@ async def test_an_answer_is_remembered_while_it_is_fresh_and_asked_again_then(be
 
 async def test_a_revoked_key_opens_nothing_when_the_answer_is_no_longer_fresh(bench):
     await bench.whose()
-    bench.keeper.verdict = KeyVerdict(None, "it was revoked")
+    bench.keeper.verdict = Verdict(None, "it was revoked")
     bench.now = 4.9
     assert await bench.whose() == ADA
     bench.now = 5
@@ -72,7 +73,7 @@ async def test_a_revoked_key_opens_nothing_when_the_answer_is_no_longer_fresh(be
 
 
 async def test_a_refusal_is_remembered_too_but_for_less_long(bench):
-    bench.keeper.verdict = KeyVerdict(None, "it is not known")
+    bench.keeper.verdict = Verdict(None, "it is not known")
     for now, asked in ((0, 1), (0.9, 1), (1.0, 2)):
         bench.now = now
         with pytest.raises(UnauthenticatedError):
@@ -107,7 +108,7 @@ async def test_while_nobody_answers_a_known_key_holds_for_its_time(bench):
 
 async def test_an_unknown_key_is_not_called_wrong_while_nobody_answers(bench):
     bench.keeper.is_away = True
-    with pytest.raises(UnavailableError, match="whose this API key is: away"):
+    with pytest.raises(UnavailableError, match="still holds: away"):
         await bench.whose()
 
 
@@ -121,7 +122,7 @@ async def test_who_does_not_answer_is_not_asked_by_each_call(bench):
 
 
 async def test_a_key_that_has_expired_meanwhile_is_not_believed(bench):
-    bench.keeper.verdict = KeyVerdict(ADA, expires_at=3.0)
+    bench.keeper.verdict = Verdict(ADA, expires_at=3.0)
     assert await bench.whose() == ADA
     bench.now = 3.0
     with pytest.raises(UnauthenticatedError, match="expired"):
@@ -130,7 +131,7 @@ async def test_a_key_that_has_expired_meanwhile_is_not_believed(bench):
 
 
 async def test_what_is_remembered_is_bounded(bench, monkeypatch):
-    monkeypatch.setattr("gridloom_services.common.keyring._MOST_REMEMBERED", 10)
+    monkeypatch.setattr("gridloom_services.common.ring._MOST_REMEMBERED", 10)
     for _ in range(50):
         await bench.ring.principal(bench.ring.proof(new_key().text))
     assert len(bench.ring._known) == 10
@@ -147,7 +148,7 @@ async def test_where_the_keys_are_kept_every_answer_is_the_newest():
     keeper.is_immediate = True
     bench = Bench(keeper)
     await bench.whose()
-    keeper.verdict = KeyVerdict(None, "revoked")
+    keeper.verdict = Verdict(None, "revoked")
     with pytest.raises(UnauthenticatedError):
         await bench.whose()
 
@@ -171,14 +172,14 @@ class TestStreams:
         await bench.ring.look_at_streams()
         await asyncio.sleep(0)
         assert not stream.done()
-        bench.keeper.verdict = KeyVerdict(None, "the API key k was revoked")
+        bench.keeper.verdict = Verdict(None, "the API key k was revoked")
         await bench.ring.look_at_streams()
         with pytest.raises(UnauthenticatedError, match="k was revoked"):
             await stream
 
     async def test_a_stream_whose_key_may_less_now_has_to_come_again(self, bench):
         stream = await self.opened(bench)
-        bench.keeper.verdict = KeyVerdict(Principal("ada", project="chem", role=Role.VIEWER))
+        bench.keeper.verdict = Verdict(Principal("ada", project="chem", role=Role.VIEWER))
         await bench.ring.look_at_streams()
         with pytest.raises(UnavailableError, match="have changed"):
             await stream
@@ -208,9 +209,9 @@ class TestStreams:
 
     async def test_streams_are_looked_at_by_themselves(self):
         bench = Bench()
-        bench.ring._times = KeyTimes(fresh_s=0.01)
+        bench.ring._times = Times(fresh_s=0.01)
         stream = await self.opened(bench)
-        bench.keeper.verdict = KeyVerdict(None, "revoked")
+        bench.keeper.verdict = Verdict(None, "revoked")
         with pytest.raises(UnauthenticatedError):
             await asyncio.wait_for(stream, 10)
         bench.ring.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gridloom_services.common.auth import (
@@ -23,9 +23,11 @@ from gridloom_services.common.permissions import RULES, UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
 
     import grpc
 
+    from gridloom_services.common.gangs import Gangs
     from gridloom_services.common.keyring import KeyRing
 
 _BEARER = "Bearer "
@@ -37,7 +39,7 @@ _OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
 class AuthInterceptor(CallInterceptor):
     """Finds out who calls, for `current_principal`, and whether they may by `permissions.RULES`.
 
-    A gang may call only `gang_methods`. An open stream ends when its API key does.
+    A gang may call only `gang_methods`. An open stream ends when its API key or its gang does.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class AuthInterceptor(CallInterceptor):
         authenticator: Authenticator,
         gang_methods: AbstractSet[str],
         keys: KeyRing | None = None,
+        gangs: Gangs | None = None,
     ) -> None:
         super().__init__()
         self._authenticator = authenticator
         self._gang_methods = gang_methods
         self._keys = keys
+        self._gangs = gangs
 
     def applies_to(self, method: Method) -> bool:
         """All but health."""
@@ -60,21 +64,28 @@ class AuthInterceptor(CallInterceptor):
         self, method: Method, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[None]:
         """Before the call, and beside a stream."""
-        token = _token(context)
+        principal, watch = await self._caller(_token(context))
+        admission = self._admitted(principal, method)
+        if not method.is_unary:
+            with watch:
+                yield
+            return
+        yield
+        if not admission.is_settled:
+            # Better no answer than one that nobody has looked at.
+            raise InternalError(f"{method.name} has not said which project it is about")
+
+    async def _caller(self, token: str) -> tuple[Principal, AbstractContextManager[None]]:
+        """Whose the token is, and what a stream of theirs is to be held in."""
         if self._keys is not None and is_key(token):
             proof = self._keys.proof(token)
             principal = await self._keys.principal(proof)
-            admission = self._admitted(principal, method)
-            if not method.is_unary:
-                with self._keys.watching(proof, principal):
-                    yield
-                return
-        else:
-            admission = self._admitted(self._authenticator.authenticate(token), method)
-        yield
-        if method.is_unary and not admission.is_settled:
-            # Better no answer than one that nobody has looked at.
-            raise InternalError(f"{method.name} has not said which project it is about")
+            return principal, self._keys.watching(proof, principal)
+        principal = self._authenticator.authenticate(token)
+        if self._gangs is not None and principal.is_gang:
+            await self._gangs.principal(principal)
+            return principal, self._gangs.watching(principal, principal)
+        return principal, nullcontext()
 
     def _admitted(self, principal: Principal, method: Method) -> Admission:
         admission = Admission(principal, RULES.get(method.path, UNKNOWN), method.name)

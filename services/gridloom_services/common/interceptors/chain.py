@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.common.audit import AuditTrail
     from gridloom_services.common.auth import Authenticator
+    from gridloom_services.common.gangs import Gangs
     from gridloom_services.common.keyring import KeyRing
     from gridloom_services.common.metrics import Metrics
 
@@ -36,6 +37,8 @@ class CallRules:
     activity: Activity = field(default_factory=Activity)
     # None: nobody comes in with an API key.
     keys: KeyRing | None = None
+    # None: a gang's token is good as long as it says itself.
+    gangs: Gangs | None = None
     # None: changes are not written down.
     audit: AuditTrail | None = None
 
@@ -51,7 +54,7 @@ def interceptors(rules: CallRules) -> list[grpc.aio.ServerInterceptor]:
     if rules.audit is not None:
         chain.append(AuditInterceptor(rules.audit))
     chain += [
-        AuthInterceptor(rules.authenticator, rules.gang_methods, rules.keys),
+        AuthInterceptor(rules.authenticator, rules.gang_methods, rules.keys, rules.gangs),
         ReadinessInterceptor(rules.readiness),
         ActivityInterceptor(rules.activity),
         DeadlineInterceptor(rules.default_deadline_s),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError, NotFoundError
-from gridloom_services.common.keyring import KeyVerdict
 from gridloom_services.common.remote_keys import key_principal
+from gridloom_services.common.ring import Verdict
 from gridloom_services.common.roles import EVERYWHERE, Role
 from gridloom_services.scheduler.access.key import (
     Key,
@@ -51,7 +51,7 @@ class KeyRequest:
 class AccessBook:
     """Makes and revokes keys, gives and takes roles, and answers whose a key is."""
 
-    # As a `KeySource`: nobody has to be asked.
+    # As a `Source`: nobody has to be asked.
     is_immediate = True
 
     def __init__(
@@ -183,26 +183,26 @@ class AccessBook:
 
     # ---- whose a key is
 
-    async def verdicts(self, proofs: Sequence[KeyProof]) -> list[KeyVerdict]:
+    async def verdicts(self, proofs: Sequence[KeyProof]) -> list[Verdict]:
         """Say whose the keys are, in the order asked."""
         return [self._verdict(proof) for proof in proofs]
 
-    def _verdict(self, proof: KeyProof) -> KeyVerdict:
+    def _verdict(self, proof: KeyProof) -> Verdict:
         key = self._keys.get(proof.id)
         # Compared with something in any case: how long it takes says nothing about which ids exist.
         is_same = hmac.compare_digest(key.digest if key else bytes(len(proof.digest)), proof.digest)
         if key is None or not is_same:
-            return KeyVerdict(None, f"the API key {proof.id} is not known here")
+            return Verdict(None, f"the API key {proof.id} is not known here")
         now_us = self._now_us()
         refusal = key.end_reason(now_us)
         role = min(key.role, self.role_of(key.owner, key.project))
         if not refusal and not role:
             refusal = f"{key.owner} is no member of {_place(key.project)} any more"
         if refusal:
-            return KeyVerdict(None, refusal)
+            return Verdict(None, refusal)
         self._note_use(key, now_us)
         expires_at = None if key.expires_us is None else key.expires_us / 1e6
-        return KeyVerdict(key_principal(key.owner, key.project, role, key.id), "", expires_at)
+        return Verdict(key_principal(key.owner, key.project, role, key.id), "", expires_at)
 
     def _note_use(self, key: Key, now_us: int) -> None:
         last = self._used.get(key.id) or key.used_us

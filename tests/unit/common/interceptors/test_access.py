@@ -13,10 +13,11 @@ from gridloom_services.common.auth import Principal, require_project
 from gridloom_services.common.interceptors import audit as audit_interceptor
 from gridloom_services.common.interceptors import auth as auth_interceptor
 from gridloom_services.common.interceptors.chain import CallRules
-from gridloom_services.common.keyring import KeyRing, KeyTimes, KeyVerdict
+from gridloom_services.common.keyring import KeyRing
 from gridloom_services.common.keys import KeyHasher, new_key
 from gridloom_services.common.metrics import NO_METRICS
 from gridloom_services.common.permissions import Rule, Scope
+from gridloom_services.common.ring import Times, Verdict
 from gridloom_services.common.roles import Role
 from gridloom_services.common.server import PlatformServer
 from gridloom_services.common.stop import Stop
@@ -33,7 +34,7 @@ class Keeper:
     is_immediate = False
 
     def __init__(self) -> None:
-        self.verdict = KeyVerdict(ADA)
+        self.verdict = Verdict(ADA)
         self.asked = 0
 
     async def verdicts(self, proofs):
@@ -44,7 +45,7 @@ class Keeper:
 class Bench:
     def __init__(self, folder, app: EchoApp) -> None:
         self.keeper = Keeper()
-        self.ring = KeyRing(KeyHasher(b"0" * 32), self.keeper, KeyTimes(fresh_s=0.02))
+        self.ring = KeyRing(KeyHasher(b"0" * 32), self.keeper, Times(fresh_s=0.02))
         self.trail = AuditTrail(folder / "audit.jsonl")
         rules = CallRules(serving_chain(), NO_METRICS, keys=self.ring, audit=self.trail)
         self.server = PlatformServer(rules)
@@ -91,7 +92,7 @@ async def test_a_keys_owner_makes_the_call(tmp_path, rules, kind):
 
 async def test_a_key_that_opens_nothing_is_refused_with_the_reason(tmp_path, rules, kind):
     bench = Bench(tmp_path, EchoApp())
-    bench.keeper.verdict = KeyVerdict(None, "the API key k1 was revoked")
+    bench.keeper.verdict = Verdict(None, "the API key k1 was revoked")
     async with bench.client() as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.refusal_of(kind)
@@ -102,7 +103,7 @@ async def test_a_key_that_opens_nothing_is_refused_with_the_reason(tmp_path, rul
 
 async def test_a_role_that_is_missing_everywhere_is_named(tmp_path, rules, kind):
     bench = Bench(tmp_path, EchoApp())
-    bench.keeper.verdict = KeyVerdict(Principal("eve", project="chem", role=Role.VIEWER))
+    bench.keeper.verdict = Verdict(Principal("eve", project="chem", role=Role.VIEWER))
     async with bench.client() as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.refusal_of(kind)
@@ -143,7 +144,7 @@ async def test_an_open_stream_ends_soon_after_its_key(tmp_path, rules, stream):
             await call.write(b"a")
             assert await call.read() == b"echo a"
         await asyncio.sleep(0)
-        bench.keeper.verdict = KeyVerdict(None, "the API key k1 was revoked")
+        bench.keeper.verdict = Verdict(None, "the API key k1 was revoked")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await asyncio.wait_for(call.read(), 10)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -151,7 +152,7 @@ async def test_an_open_stream_ends_soon_after_its_key(tmp_path, rules, stream):
 
 async def test_a_stream_asks_once_however_much_goes_through_it(tmp_path, rules):
     bench = Bench(tmp_path, EchoApp(in_project))
-    bench.ring._times = KeyTimes(fresh_s=60)
+    bench.ring._times = Times(fresh_s=60)
     async with bench.client() as client:
         await client.all_of("BidiStream", *[b"a"] * 500)
         await client.all_of("BidiStream", *[b"a"] * 500)

@@ -691,20 +691,74 @@ class KeyVerdict(_message.Message):
 Global___KeyVerdict: _TypeAlias = KeyVerdict  # noqa: Y015
 
 @_typing.final
+class GangProof(_message.Message):
+    """One attempt of a job (of an element), as its token says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ELEMENT_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    attempt: _builtins.int
+    element: _builtins.int
+    """The element's own number."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        element: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_element", b"_element", "element", b"element"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element", b"_element", "attempt", b"attempt", "element", b"element", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__element: _TypeAlias = _typing.Literal["element"]  # noqa: Y015
+    _WhichOneofArgType__element: _TypeAlias = _typing.Literal["_element", b"_element"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__element) -> _WhichOneofReturnType__element | None: ...
+
+Global___GangProof: _TypeAlias = GangProof  # noqa: Y015
+
+@_typing.final
+class GangVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IS_OVER_FIELD_NUMBER: _builtins.int
+    is_over: _builtins.bool
+    """Its token opens nothing any more."""
+    def __init__(
+        self,
+        *,
+        is_over: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_over", b"is_over"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GangVerdict: _TypeAlias = GangVerdict  # noqa: Y015
+
+@_typing.final
 class VerifyKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROOFS_FIELD_NUMBER: _builtins.int
+    GANGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def proofs(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyProof]: ...
+    @_builtins.property
+    def gangs(self) -> _containers.RepeatedCompositeFieldContainer[Global___GangProof]: ...
     def __init__(
         self,
         *,
         proofs: _abc.Iterable[Global___KeyProof] | None = ...,
+        gangs: _abc.Iterable[Global___GangProof] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["proofs", b"proofs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gangs", b"gangs", "proofs", b"proofs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -715,16 +769,20 @@ class VerifyKeysResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICTS_FIELD_NUMBER: _builtins.int
+    GANGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyVerdict]: ...
+    @_builtins.property
+    def gangs(self) -> _containers.RepeatedCompositeFieldContainer[Global___GangVerdict]: ...
     def __init__(
         self,
         *,
         verdicts: _abc.Iterable[Global___KeyVerdict] | None = ...,
+        gangs: _abc.Iterable[Global___GangVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gangs", b"gangs", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

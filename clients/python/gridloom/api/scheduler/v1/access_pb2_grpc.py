@@ -148,7 +148,8 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyKeys(self, request, context):
-        """For the other services: whose keys these are. Answers in the order of the questions.
+        """For the other services: whose keys these are, and which gangs live. Answers in the order of the
+        questions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

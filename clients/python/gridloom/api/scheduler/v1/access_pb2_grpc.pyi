@@ -50,7 +50,9 @@ class AccessServiceStub:
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListAuditEntriesRequest, _access_pb2.ListAuditEntriesResponse]
     """Newest first."""
     VerifyKeys: _grpc.UnaryUnaryMultiCallable[_access_pb2.VerifyKeysRequest, _access_pb2.VerifyKeysResponse]
-    """For the other services: whose keys these are. Answers in the order of the questions."""
+    """For the other services: whose keys these are, and which gangs live. Answers in the order of the
+    questions.
+    """
     ReportAuditEntries: _grpc.UnaryUnaryMultiCallable[_access_pb2.ReportAuditEntriesRequest, _access_pb2.ReportAuditEntriesResponse]
     """For the other services: what was changed there. An entry that is here already is not added again."""
 
@@ -76,7 +78,9 @@ class AccessServiceAsyncStub(AccessServiceStub):
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_access_pb2.ListAuditEntriesRequest, _access_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Newest first."""
     VerifyKeys: _aio.UnaryUnaryMultiCallable[_access_pb2.VerifyKeysRequest, _access_pb2.VerifyKeysResponse]  # type: ignore[assignment]
-    """For the other services: whose keys these are. Answers in the order of the questions."""
+    """For the other services: whose keys these are, and which gangs live. Answers in the order of the
+    questions.
+    """
     ReportAuditEntries: _aio.UnaryUnaryMultiCallable[_access_pb2.ReportAuditEntriesRequest, _access_pb2.ReportAuditEntriesResponse]  # type: ignore[assignment]
     """For the other services: what was changed there. An entry that is here already is not added again."""
 
@@ -153,7 +157,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.VerifyKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.VerifyKeysResponse, _abc.Awaitable[_access_pb2.VerifyKeysResponse]]:
-        """For the other services: whose keys these are. Answers in the order of the questions."""
+        """For the other services: whose keys these are, and which gangs live. Answers in the order of the
+        questions.
+        """
 
     @_abc_1.abstractmethod
     def ReportAuditEntries(
