@@ -239,7 +239,7 @@ def _plain(value: Any) -> list[Any]:
     if isinstance(value, StorageFullError):
         return REFUSED
     if isinstance(value, BaseException):
-        return [f"{type(value).__name__}: {value}"]
+        return [f"{type(value).__name__}: {value}; {value.__cause__}"]
     return list(value)
 
 

@@ -7,22 +7,37 @@ changes over: the modules of the one leave `sys.modules` and `sys.path`, those o
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gridloom.errors import StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.2
+
 
 class ModuleShelf:
     """Bundles by digest, below a folder that the workers of a pool share."""
 
-    def __init__(self, folder: Path, fetch: Callable[[str], bytes | bytearray]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fetch: Callable[[str], bytes | bytearray],
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """So long it waits for room on a full disk; then StorageFullError."""
         self._folder = folder
+        self._patience_s = patience_s
         self._fetch = fetch
         self._active = ""
         self._resting: dict[str, dict[str, ModuleType]] = {}
@@ -59,22 +74,43 @@ class ModuleShelf:
         return self._folder / digest.replace(":", "-")
 
     def _unpacked(self, digest: str) -> Path:
+        place = self._place(digest)
+        if place.is_dir():
+            return place
+        data = self._fetch(digest)
+        ends_at = time.monotonic() + self._patience_s
+        while not self._has_room_for(place, data):
+            if time.monotonic() >= ends_at:
+                raise StorageFullError(
+                    f"the disk of this worker has no room for {len(data)} bytes of modules, for"
+                    f" {self._patience_s:g} s now: make room below {self._folder}, then submit"
+                    " again",
+                    given=len(data),
+                )
+            time.sleep(_PAUSE_S)
+        return place
+
+    def _has_room_for(self, place: Path, data: bytes | bytearray) -> bool:
+        """Whether it could be unpacked; a full disk is the platform's trouble, not the user's."""
+        try:
+            self._unpack(place, data)
+        except OSError as error:
+            if error.errno in _FULL:
+                return place.is_dir()
+            if not place.is_dir():  # else another worker was faster
+                raise
+        return True
+
+    def _unpack(self, place: Path, data: bytes | bytearray) -> None:
         import shutil
         import tempfile
         import zipfile
 
-        place = self._place(digest)
-        if place.is_dir():
-            return place
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=self._folder))
         try:
-            with zipfile.ZipFile(io.BytesIO(self._fetch(digest))) as archive:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 archive.extractall(aside)
             aside.rename(place)
-        except OSError:
-            if not place.is_dir():  # else another worker was faster
-                raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return place
