@@ -51,14 +51,17 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> list[str]:
-    """All images, on every node; a worker's has what the demo imports."""
+    """All images where their pods run; a worker's has what the demo imports."""
     if os.environ.get("E2E_IMAGES") == "present":
         found = every_image([own_python()])
     else:
         found = build(worker_packages=demo_packages())
-    names = [image.name for image in found]
-    cluster.load(names)
-    return names
+    everywhere = [image.name for image in found if image.target == "worker"]
+    others = [image.name for image in found if image.target != "worker"]
+    # The second worker keeps out what does not ask for GPUs.
+    cluster.load(others, cluster.workers()[:1])
+    cluster.load(everywhere)
+    return [*others, *everywhere]
 
 
 @pytest.fixture(scope="session")

@@ -49,14 +49,14 @@ class Cluster:
         words = self.kubectl("get", "nodes", "-l", selector, "-o", "name").split()
         return [word.removeprefix("node/") for word in words]
 
-    def load(self, images: Sequence[str]) -> None:
-        """Have the images of this machine's docker on every worker."""
+    def load(self, images: Sequence[str], nodes: Sequence[str] = ()) -> None:
+        """Have the images of this machine's docker on these nodes, or on every worker."""
         if not self.ours:
             say(f"E2E_KUBECONFIG: the cluster must find {', '.join(images)} by itself")
             return
         with step(f"load {', '.join(images)}"):
-            nodes = ",".join(self.workers())
-            run([kind_program(), "load", "docker-image", "--name", NAME, "--nodes", nodes, *images])
+            where = ",".join(nodes or self.workers())
+            run([kind_program(), "load", "docker-image", "--name", NAME, "--nodes", where, *images])
 
 
 def existing() -> Cluster | None:

@@ -23,6 +23,9 @@ _NOT_NEEDED = (
     *("util-linux-extra", "debconf", "tzdata", "libgnutls30", "libgnutls30t64", "libp11-kit0"),
     *("libhogweed6", "libhogweed6t64", "libdb5.3", "libdb5.3t64", "libunistring2", "libidn2-0"),
 )
+# PostgreSQL compiles queries with them, which trials do without; what Debian's scripts around it
+# need, the chart does not use.
+_NOT_FOR_TRIALS = ("libllvm14", "libz3-4", "libperl5.36", "perl-modules-5.36", "perl", "locales")
 # Which release of Debian has which Python.
 _SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 
@@ -53,7 +56,7 @@ def bases(python: str) -> Bases:
         _made("python", _SUITES[python], _PYTHON, without=_NOT_NEEDED),
         _made("build", _SUITES[python], (*_PYTHON, "binutils", "busybox-static")),
         _made("nginx", "bookworm", ("nginx", "ca-certificates")),
-        _made("postgresql", "bookworm", ("postgresql",)),
+        _made("postgresql", "bookworm", ("postgresql",), without=_NOT_FOR_TRIALS),
     )
 
 
@@ -79,3 +82,6 @@ def _purge(root: Path, packages: tuple[str, ...]) -> None:
     for script in (root / "var/lib/dpkg/info").glob("*.p*rm"):
         script.unlink()
     run(["chroot", root, "dpkg", "--purge", "--force-all", *present])
+    # Without its library it would be found, and fail.
+    for library in root.glob("usr/lib/postgresql/*/lib/llvmjit*"):
+        library.unlink()

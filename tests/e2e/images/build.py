@@ -57,7 +57,9 @@ def build(pythons: Sequence[str] = (), worker_packages: Sequence[str] = ()) -> l
         found = bases(python)
         for image in images:
             if image.python == python:
-                _build(image, found, context, worker_packages)
+                _build(image, found, context)
+    # What was built before and has no name any more. Layers that are used again are kept by use.
+    run(["docker", "image", "prune", "--force", "--filter", "until=168h"])
     for image in images:
         _keep_sbom(image)
         size = int(run(["docker", "image", "inspect", "-f", "{{.Size}}", image.name]))
@@ -73,14 +75,14 @@ def own_python() -> str:
 def _context(python: str, worker_packages: Sequence[str]) -> Path:
     """The folder that docker is given: wheels, programs of the build, the front's configuration."""
     context = REPOSITORY / "build" / "images" / f"context-{python}"
-    wheelhouse.fill(context / "wheels", python, worker_packages)
+    wheelhouse.fill(context, python, worker_packages)
     for name in ("images", "front"):
         shutil.rmtree(context / name, ignore_errors=True)
         shutil.copytree(REPOSITORY / "services" / name, context / name)
     return context
 
 
-def _build(image: Image, found: Bases, context: Path, worker_packages: Sequence[str]) -> None:
+def _build(image: Image, found: Bases, context: Path) -> None:
     arguments = {
         "BASE": found.python,
         "BUILD_BASE": found.build,
@@ -88,7 +90,6 @@ def _build(image: Image, found: Bases, context: Path, worker_packages: Sequence[
         "POSTGRESQL_BASE": found.postgresql,
         "VERSION": wheelhouse.version(),
         "REVISION": _revision(),
-        "WORKER_PACKAGES": " ".join(worker_packages),
     }
     options = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
     environment = {}

@@ -117,7 +117,7 @@ def start() -> None:
 def _command() -> list[str]:
     home = run_folder()
     words = network.inside(
-        *("dockerd", "--data-root", home / "docker", "--exec-root", home / "run"),
+        *("dockerd", "--data-root", _data(), "--exec-root", home / "run"),
         *("--pidfile", _pid_file(), "--host", _address()),
         *("--bridge", "none", "--default-address-pool", f"base={network.POOL},size=24"),
         # Names outside the cluster do not resolve.
@@ -132,11 +132,12 @@ def stop() -> None:
     _end_daemon()
     network.remove()
     home = run_folder()
-    _unmount_below(home)
+    for folder in (home, _data()):
+        _unmount_below(folder)
     for top in Path("/sys/fs/cgroup").glob(f"*/{_CGROUP_PARENT}"):
-        for folder, _, _ in os.walk(top, topdown=False):
+        for group, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+                Path(group).rmdir()
     for empty in ("containerd/s", "containerd", "docker/plugins", "docker"):
         with contextlib.suppress(OSError):
             (Path("/run") / empty).rmdir()
@@ -164,6 +165,11 @@ def _unmount_below(folder: Path) -> None:
 
 def _address() -> str:
     return f"unix://{run_folder() / 'docker.sock'}"
+
+
+def _data() -> Path:
+    """What docker keeps: images outlive the cluster, so that the next run need not make them."""
+    return cache() / "docker-data"
 
 
 def _pid_file() -> Path:
