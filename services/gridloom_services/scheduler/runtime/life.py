@@ -121,6 +121,10 @@ class UnitLife:
         self._show()
 
     def _ask_for(self, unit: Unit) -> None:
+        if not self.files.path.exists():
+            # It is about to be written, from what was wanted before or from this.
+            self._ask_due = True
+            return
         if unit.colocated:
             self._write_replicas(unit)
         if not unit.wanted and self.files.stop() is None:

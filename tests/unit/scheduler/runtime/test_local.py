@@ -327,6 +327,20 @@ async def test_a_resize_that_the_process_was_not_told_of_is_kept(stage):
         assert (await watcher.ended(index=1)).failure_class is FailureClass.CANCELLED
 
 
+async def test_a_shared_process_whose_start_was_cut_short_is_resized_before_it_begins(stage):
+    made = shell(HOST, replicas=1, colocate=True)
+    root = Root(stage.root)
+    root.prepare()
+    root.gang(NAME).create(made, first_units(made, everywhere(made)))
+    async with opened(stage) as (runtime, watcher):
+        await runtime.resize(NAME, "main", some(0, 1))
+        await watcher.running(index=1)
+        log = stage.root / NAME / "main.0" / handover.STDOUT
+        await eventually(lambda: {"0", "1"} <= set(log.read_text().split()))
+        await runtime.stop(NAME, 0, "enough")
+        await watcher.ended()
+
+
 async def test_a_gang_whose_replicas_have_all_been_reported_lives_until_its_process_ends(
     runtime, watcher
 ):
