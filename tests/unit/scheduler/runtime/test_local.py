@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gridloom.worker.supervision import handover, processes
+from gridloom_services.scheduler.runtime import local
 from gridloom_services.scheduler.runtime.base import (
     ExecChunk,
     Gang,
@@ -327,13 +328,15 @@ async def test_a_resize_that_the_process_was_not_told_of_is_kept(stage):
         assert (await watcher.ended(index=1)).failure_class is FailureClass.CANCELLED
 
 
-async def test_a_shared_process_whose_start_was_cut_short_is_resized_before_it_begins(stage):
+async def test_a_shared_process_is_resized_before_it_begins(stage, monkeypatch):
+    monkeypatch.setattr(local, "_STARTS_AT_ONCE", 0)  # as behind many others
     made = shell(HOST, replicas=1, colocate=True)
     root = Root(stage.root)
     root.prepare()
     root.gang(NAME).create(made, first_units(made, everywhere(made)))
     async with opened(stage) as (runtime, watcher):
         await runtime.resize(NAME, "main", some(0, 1))
+        runtime._shop.starting.release()
         await watcher.running(index=1)
         log = stage.root / NAME / "main.0" / handover.STDOUT
         await eventually(lambda: {"0", "1"} <= set(log.read_text().split()))
