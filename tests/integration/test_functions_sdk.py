@@ -28,6 +28,7 @@ from gridloom.calls.states import CallState, PoolState
 from gridloom.errors import (
     CancelledError,
     InvalidRequestError,
+    OutOfMemoryError,
     PayloadTooLargeError,
     RemoteTraceback,
     TimeLimitError,
@@ -237,6 +238,19 @@ def test_a_call_that_kills_its_workers_fails_for_good_and_others_go_on(client, e
     with pytest.raises(WorkerDiedError):
         lethal.result(PATIENCE_S)
     assert [f.result(PATIENCE_S) for f in others] == [n * n for n in range(100)]
+
+
+def test_a_call_that_takes_more_memory_than_it_has_is_told_both():
+    @gridloom.function(memory="200MiB")
+    def swell():
+        kept = []
+        while True:
+            kept.append(bytearray(8 << 20))
+            time.sleep(0.01)
+
+    with pytest.raises(OutOfMemoryError, match="ask for more with memory=") as caught:
+        swell.submit().result(PATIENCE_S)
+    assert 100 << 20 <= caught.value.limit_bytes < caught.value.peak_bytes
 
 
 def test_what_cannot_be_pickled_is_named(client):

@@ -23,7 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridloom.endpoint import Endpoint
-from gridloom.errors import NotInstalledError, UnavailableError, VersionMismatchError
+from gridloom.errors import (
+    InvalidRequestError,
+    NotInstalledError,
+    UnavailableError,
+    VersionMismatchError,
+)
 from gridloom.values import dataclass
 from gridloom.version import PROTOCOL
 
@@ -131,7 +136,7 @@ class EmbeddedPlatform:
         try:
             said: dict[str, Any] = json.loads((self.home / "platform.json").read_text("utf-8"))
             return PlatformRecord(**{name: said[name] for name in PlatformRecord.__slots__})
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
             return None
 
     def running(self) -> PlatformRecord | None:
@@ -158,13 +163,25 @@ class EmbeddedPlatform:
                 "no platform is installed here: `pip install gridloom-platform`, or connect to one"
                 ' with gridloom.connect("ADDRESS") or `gridloom contexts set`'
             )
-        self.home.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self.home, self.log_file.parent):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        self._make_folders()
         deadline = time.monotonic() + START_PATIENCE_S
         with self._sole_starter(deadline):
             log_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
             return self.running() or self._ready(self._spawned(), deadline, log_bytes)
+
+    def _make_folders(self) -> None:
+        try:
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.home, self.log_file.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise InvalidRequestError(
+                f"{self.home} cannot be the platform's home ({error.strerror}): choose another"
+                " folder with GRIDLOOM_HOME, --home or gridloom.connect(home=...)",
+                field="home",
+                given=str(self.home),
+                allowed="a folder that you may write to",
+            ) from error
 
     @contextmanager
     def _sole_starter(self, deadline: float) -> Iterator[None]:

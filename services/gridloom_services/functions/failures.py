@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from gridloom_services.functions.call import Failure, Status, call_id
@@ -52,10 +53,15 @@ def begun_once(session: str, sequence: int) -> Failure:
 def out_of_memory(details: Details) -> Failure:
     """The worker was killed because of its memory."""
     known = dict(details)
-    peak = int(known.get("peak_bytes", "0"))
+    peak, limit = (int(known.get(name, "0")) for name in ("peak_bytes", "limit_bytes"))
     message = "the worker process ran out of memory in this call"
     if peak:
-        message += f" (it had {peak / (1 << 20):,.0f} MiB)"
+        message += f": it had {_mebibytes(peak)}"
+    if limit:
+        message += (
+            f", and its share is {_mebibytes(limit)} (the memory of the function or pool, less what"
+            " the pool itself needs): ask for more with memory="
+        )
     return Failure(Status.OUT_OF_MEMORY, _ERRORS + "OutOfMemoryError", message, details)
 
 
@@ -76,9 +82,21 @@ def refused(error: str, message: str, **details: str) -> Failure:
     return Failure(Status.REFUSED, _ERRORS + error, message, tuple(details.items()))
 
 
+def _signal_name(number: int) -> str:
+    """The name, which people know; real-time signals have none of their own."""
+    try:
+        return f"{signal.Signals(number).name}, signal {number}"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"
+
+
 def _cause(details: dict[str, str]) -> str:
     if details.get("signal", "0") != "0":
-        return f" (killed by signal {details['signal']})"
+        return f" (killed by {_signal_name(int(details['signal']))})"
     if "exit_code" in details:
         return f" (it exited with code {details['exit_code']})"
     return ""

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 
 import gridloom
 import pytest
-from gridloom.errors import NotInstalledError, UnavailableError, VersionMismatchError
+from gridloom.errors import (
+    InvalidRequestError,
+    NotInstalledError,
+    UnavailableError,
+    VersionMismatchError,
+)
 from gridloom.home import EmbeddedPlatform, StartOptions, default_home
 from gridloom.version import PROTOCOL
 
@@ -134,6 +139,14 @@ def test_a_record_that_is_broken_or_of_a_dead_process_is_nothing(tmp_path: Path)
     (tmp_path / "platform.json").write_text(json.dumps({**said, "version": "0", "protocol": 1}))
     assert platform.record() is not None
     assert platform.running() is None
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_home_that_cannot_be_is_refused_by_name(tmp_path: Path, place: str):
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidRequestError, match="cannot be the platform's home") as refused:
+        EmbeddedPlatform(tmp_path / place).find(may_start=True)
+    assert refused.value.given == str(tmp_path / place)
 
 
 def test_options_become_words_of_the_command_line():

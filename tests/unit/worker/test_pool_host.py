@@ -186,6 +186,7 @@ def test_too_much_memory_ends_the_worker_and_is_called_by_its_name(service, star
     assert died.out_of_memory
     assert died.busy
     assert 200 * MIB < died.peak_memory_bytes < 400 * MIB
+    assert 128 * MIB <= died.limit_memory_bytes < died.peak_memory_bytes
     assert service.call(service.worker(), double, 1) == 2
 
 

@@ -65,8 +65,11 @@ def last_words(child: Child) -> Iterator[worker_pb2.WorkerOutput]:
             )
 
 
-def death_notice(child: Child, burial: Burial) -> worker_pb2.WorkerDied:
-    """What the service should know. A worker that was told to go was in no call of its own."""
+def death_notice(child: Child, burial: Burial, limit_bytes: int) -> worker_pb2.WorkerDied:
+    """What the service should know. A worker that was told to go was in no call of its own.
+
+    `limit_bytes` is the memory that it might have had; 0: any.
+    """
     places = [place for place, _ in child.seat.board.places()]
     notice = worker_pb2.WorkerDied(
         worker_id=child.seat.worker_id,
@@ -75,6 +78,7 @@ def death_notice(child: Child, burial: Burial) -> worker_pb2.WorkerDied:
         out_of_memory=child.out_of_memory or _killed_by_kernel(child, burial),
         timed_out=child.timed_out,
         peak_memory_bytes=max(child.peak_bytes, burial.peak_bytes),
+        limit_memory_bytes=limit_bytes,
     )
     if places and not child.retires:
         first = places[0]

@@ -256,7 +256,8 @@ class PoolHost:
                 self._broken = complaint or f"workers end before they are ready: {burial.how}"
         for output in last_words(child):
             self._link.send(worker_pb2.WorkerFrame(output=output))
-        self._link.send(worker_pb2.WorkerFrame(died=death_notice(child, burial)))
+        notice = death_notice(child, burial, self._watch.memory_bytes)
+        self._link.send(worker_pb2.WorkerFrame(died=notice))
         child.close()
 
     def _end_all(self) -> None:

@@ -59,7 +59,7 @@ class Watch:
     """Looks at all workers, interrupts and kills, and says when to look again."""
 
     def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
         self._orders: list[_CancelOrder] = []
 
     def cancel(self, request: UnitCancel, now: int) -> None:
@@ -136,21 +136,21 @@ class Watch:
         for file in child.seat.captures or ():
             if file.trim():
                 pause = _PRINTING_TICK_NS
-        if self._memory_bytes:
+        if self.memory_bytes:
             pause = min(pause, self._look_at_memory(child))
         return pause
 
     def _look_at_memory(self, child: Child) -> int:
         pids = [child.pid, *processes.descendants(child.pid)]
         used = processes.resident_bytes(pids)
-        if used > self._memory_bytes:  # pages that they share count once
+        if used > self.memory_bytes:  # pages that they share count once
             used = processes.proportional_bytes(pids)
         child.peak_bytes = max(child.peak_bytes, used)
-        if used > self._memory_bytes:
+        if used > self.memory_bytes:
             child.out_of_memory = True
             processes.send([child.pid], signal.SIGKILL)
         # As soon as it could be full.
-        room_ns = (self._memory_bytes - used) * 1_000_000_000 // _FILL_BYTES_PER_S
+        room_ns = (self.memory_bytes - used) * 1_000_000_000 // _FILL_BYTES_PER_S
         return min(max(room_ns, _SHORTEST_TICK_NS), TICK_NS)
 
 

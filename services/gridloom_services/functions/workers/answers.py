@@ -95,6 +95,8 @@ def death_from(message: worker_pb2.WorkerDied) -> Death:
         details["exit_code"] = str(message.exit_code)
     if message.peak_memory_bytes:
         details["peak_bytes"] = str(message.peak_memory_bytes)
+    if message.out_of_memory and message.limit_memory_bytes:
+        details["limit_bytes"] = str(message.limit_memory_bytes)
     return Death(
         out_of_memory=message.out_of_memory,
         timed_out=message.timed_out,

@@ -494,6 +494,7 @@ class WorkerDied(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     OTHERS_FIELD_NUMBER: _builtins.int
+    LIMIT_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     exit_code: _builtins.int
     signal: _builtins.int
@@ -506,6 +507,8 @@ class WorkerDied(_message.Message):
     unit: _builtins.int
     item: _builtins.int
     peak_memory_bytes: _builtins.int
+    limit_memory_bytes: _builtins.int
+    """What it might have had; 0: as much as the machine has."""
     @_builtins.property
     def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitPlace]:
         """Of a worker with several slots: what else it had begun."""
@@ -524,10 +527,11 @@ class WorkerDied(_message.Message):
         item: _builtins.int = ...,
         peak_memory_bytes: _builtins.int = ...,
         others: _abc.Iterable[Global___UnitPlace] | None = ...,
+        limit_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "busy", b"busy", "exit_code", b"exit_code", "item", b"item", "others", b"others", "out_of_memory", b"out_of_memory", "peak_memory_bytes", b"peak_memory_bytes", "signal", b"signal", "timed_out", b"timed_out", "unit", b"unit", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "busy", b"busy", "exit_code", b"exit_code", "item", b"item", "limit_memory_bytes", b"limit_memory_bytes", "others", b"others", "out_of_memory", b"out_of_memory", "peak_memory_bytes", b"peak_memory_bytes", "signal", b"signal", "timed_out", b"timed_out", "unit", b"unit", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
