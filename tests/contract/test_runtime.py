@@ -268,12 +268,24 @@ async def test_an_index_that_has_ended_is_not_started_again(stage, runtime, watc
     assert [status for status in watcher.seen if status.index == 1][-1] == end
 
 
-async def test_resizing_a_gang_that_is_over_starts_nothing(stage, runtime, watcher):
+async def test_growth_of_a_gang_that_is_over_is_reported_as_ended_and_not_started(
+    stage, runtime, watcher
+):
     await start(runtime, gang(*stage.acts(Behaviour())))
     await watcher.ended()
     await runtime.resize(NAME, "main", some(0, 1))
+    end = await watcher.ended(index=1)
+    assert (end.failure_class, end.started_at, end.ended_at) == (FailureClass.CANCELLED, None, None)
     await runtime.forget(NAME)
-    assert {status.index for status in watcher.seen} == {0}
+    assert [status.index for status in watcher.seen if status.phase is Phase.STARTING] == [0]
+
+
+async def test_growth_of_a_gang_that_is_to_end_ends_with_it(stage, runtime, watcher):
+    await start(runtime, gang(*stage.acts(FOREVER)))
+    await runtime.stop(NAME, 5.0, "not needed")
+    await runtime.resize(NAME, "main", some(0, 1))
+    ends = [await watcher.ended(index=index) for index in (0, 1)]
+    assert {end.failure_class for end in ends} == {FailureClass.CANCELLED}
 
 
 async def test_replicas_that_share_a_process_share_its_end_and_its_logs(stage, runtime, watcher):

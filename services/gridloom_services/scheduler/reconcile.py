@@ -164,14 +164,15 @@ class Reconciler:
     async def _adjust(self, live: LiveGang, told: _Told) -> None:
         if not told.begun:
             await self._start_again(live, told)
-        for role in live.elastic:
-            wanted = _indices(live, role)
-            if live.stop is None and told.sizes.get(role) != wanted:
-                await self._runtime.resize(live.name, role, live.staying(role))
-                told.sizes[role] = wanted
         if live.stop is not None and not told.stopped:
             await self._runtime.stop(live.name, live.stop.grace_s, live.stop.outcome.reason)
             told.stopped = True
+        # Of a gang that ends, too: a replica that nobody told of would never be reported as ended.
+        for role in live.elastic:
+            wanted = _indices(live, role)
+            if told.sizes.get(role) != wanted:
+                await self._runtime.resize(live.name, role, live.staying(role))
+                told.sizes[role] = wanted
 
     async def _start_again(self, live: LiveGang, told: _Told) -> None:
         """Repeat a start whose outcome is not known; a stop meanwhile holds against it."""

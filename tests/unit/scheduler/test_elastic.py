@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from gridloom_services.common.errors import ConflictError, InvalidRequestError
+from gridloom_services.scheduler.job import Outcome, StopOrder
 from gridloom_services.scheduler.runtime.base import Phase
-from gridloom_services.scheduler.states import FailureClass
+from gridloom_services.scheduler.states import FailureClass, JobState
 
 from tests.support.scheduler import a_role, a_spec, an_array
 
@@ -43,6 +45,22 @@ async def test_growth_waits_for_room(platform: Platform):
     await platform.control.resize(pool, "worker", 2, ())
     await platform.settle()
     assert alive(platform, pool) == [0, 1]
+
+
+async def test_what_was_to_grow_when_the_gang_was_stopped_is_told_to_the_runtime_too(
+    platform: Platform,
+):
+    # The growth and the stop were committed before the runtime had heard of either.
+    (pool,) = await platform.submit(a_pool(1))
+    name = f"{pool}-a1"
+    live = platform.control.core.board.gangs[name].live
+    late = replace(live.placement[0], index=1)
+    order = StopOrder(Outcome(JobState.CANCELLED, FailureClass.CANCELLED, reason="idle"), 5.0)
+    stopped = replace(live, placement=(*live.placement, late), stop=order)
+    platform.control.core.board.gangs[name].live = stopped
+    platform.control._reconciler.bring({name: stopped})
+    await platform.settle()
+    assert await platform.states(pool) == ["CANCELLED"]
 
 
 async def test_a_role_may_grow_beyond_what_was_asked_first(platform: Platform):

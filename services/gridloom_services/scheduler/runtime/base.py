@@ -304,7 +304,8 @@ class Runtime(Protocol):
         New indices are started, missing ones are ended (with the gang's usual grace, as CANCELLED).
         An index that has ended is not started again: growth takes indices never used before.
         In a colocated role the process on the node is told, and reports each end; see
-        `gridloom.worker.supervisor`. Unknown gang: GangNotFoundError. Ended gang: nothing happens.
+        `gridloom.worker.supervisor`. Unknown gang: GangNotFoundError. Of a
+        gang that has ended or is to, what is new is reported as ended (CANCELLED) without a start.
         """
 
     async def stop(self, name: str, grace_s: float, reason: str) -> None:

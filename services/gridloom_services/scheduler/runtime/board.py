@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gridloom_services.scheduler.runtime.base import Phase
+from gridloom_services.scheduler.runtime.base import Phase, ReplicaStatus
+from gridloom_services.scheduler.states import FailureClass
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Container, Iterable
 
-    from gridloom_services.scheduler.runtime.base import ReplicaStatus
+    from gridloom_services.scheduler.runtime.base import Assignment, Placement
 
 _Key = tuple[str, str, int]
 
@@ -36,6 +37,17 @@ class StatusBoard:
         replicas[status.role, status.index] = status
         for reader in self._readers:
             reader.tell((status.gang, status.role, status.index))
+
+    def came_too_late(
+        self, gang: str, wanted: Placement, known: Container[tuple[str, int]]
+    ) -> None:
+        """Show as ended what is not `known`: growth that its gang did not live to see.
+
+        It has no time of its end: it never lived, so it outlived nobody.
+        """
+        for each in wanted:
+            if (each.role, each.index) not in known:
+                self.post(_never(gang, each))
 
     def of(self, gang: str) -> list[ReplicaStatus]:
         """Return the newest statuses of a gang, in the order in which its replicas appeared."""
@@ -70,6 +82,19 @@ class StatusBoard:
     def _find(self, key: _Key) -> ReplicaStatus | None:
         gang, role, index = key
         return self._latest.get(gang, {}).get((role, index))
+
+
+def _never(gang: str, each: Assignment) -> ReplicaStatus:
+    return ReplicaStatus(
+        gang,
+        each.role,
+        each.index,
+        Phase.ENDED,
+        each.node,
+        each.index,
+        failure_class=FailureClass.CANCELLED,
+        reason="its gang was ending before it could begin",
+    )
 
 
 class _Reader:

@@ -40,6 +40,7 @@ from gridloom_services.scheduler.runtime.units import (
     Units,
     check_placement,
     first_units,
+    members,
     resized,
 )
 
@@ -193,6 +194,7 @@ class LocalRuntime:
         check_placement(known.gang, assignments, self._settings.node)
         async with known.turn:
             if known.is_over or known.folder.stop() is not None:
+                self._board.came_too_late(name, assignments, members(known.units))
                 return
             over = {name for name, life in known.lives.items() if life.has_ended}
             units = resized(known.units, known.gang.role(role), assignments, over.__contains__)

@@ -76,6 +76,7 @@ class MemoryRuntime:
         """Begin what is new, stop what is gone."""
         running = self._known(name)
         if self._is_over(running):
+            self._board.came_too_late(name, assignments, running.replicas)
             return
         self._check(running.gang, assignments)
         wanted = {each.index for each in assignments}

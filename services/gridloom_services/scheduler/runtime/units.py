@@ -95,6 +95,11 @@ def resized(
     return {**units, **changed, host: joined}
 
 
+def members(units: Units) -> set[tuple[str, int]]:
+    """Return every replica that the units ever had."""
+    return {(unit.role, index) for unit in units.values() for index in unit.known}
+
+
 def _by_index(assignment: Assignment) -> int:
     return assignment.index
 

@@ -59,6 +59,7 @@ from gridloom_services.scheduler.runtime.kubernetes.units import (
     units_to_text,
 )
 from gridloom_services.scheduler.runtime.streams import read_stream
+from gridloom_services.scheduler.runtime.units import members
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
@@ -237,6 +238,7 @@ class KubernetesRuntime:
         async with life.turn:
             record = life.record
             if life.is_over or record.stop is not None:
+                self._board.came_too_late(name, assignments, members(record.units))
                 return
             check_placement(record.gang, assignments, self._nodes.names)
             units = resized(record.units, record.gang.role(role), assignments)
