@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from gridloom.cli import lifecycle
 
 from tests.support.eventually import eventually_now
 from tests.support.home import GRIDLOOM, Home, InProcess
@@ -344,6 +345,19 @@ class TestLifecycle:
         assert gridloom("down", "--cancel").code == 0
         assert gridloom("up").code == 0
         assert gridloom.state(job) == "CANCELLED"
+
+    def test_down_says_which_job_does_not_want_to_end(
+        self, gridloom: InProcess, monkeypatch: pytest.MonkeyPatch
+    ):
+        job = gridloom.detached("--shell", "trap '' TERM; echo deaf; sleep 300")
+        with gridloom.home.terminal("jobs", "logs", "-f", job) as terminal:
+            terminal.read_until("deaf")
+        monkeypatch.setattr(lifecycle, "STOP_PATIENCE_S", 0.05)
+        ended = gridloom("down", "--cancel")
+        assert ended.code == 1
+        assert f"{job} did not end within" in ended.err
+        monkeypatch.undo()
+        assert gridloom("jobs", "cancel", "--grace", "0", job).code == 0
 
     def test_who_looks_on_waits_for_the_next_platform_and_starts_none(
         self, gridloom: InProcess, home: Home

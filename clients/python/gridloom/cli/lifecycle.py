@@ -17,9 +17,13 @@ from gridloom.errors import ConflictError, InvalidRequestError, UnavailableError
 from gridloom.home import MODULE, EmbeddedPlatform, PlatformRecord, StartOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridloom.cli.verb import Here
+    from gridloom.jobs.handle import Job
 
 STOP_PATIENCE_S = 30.0
+_NAMED = 3
 _LOOK_EVERY_S = 0.02
 
 
@@ -90,7 +94,20 @@ def _settle(here: Here, *, cancel: bool) -> None:
             here.client.connection.run(inventory.close_pool(pool.id, cancel_running=True))
         if unfinished:
             here.client.cancel(unfinished, reason="`gridloom down`")
-            here.client.wait(unfinished, timeout=STOP_PATIENCE_S, progress=False)
+            _wait_for(here, unfinished)
+
+
+def _wait_for(here: Here, cancelled: Sequence[Job]) -> None:
+    try:
+        here.client.wait(cancelled, timeout=STOP_PATIENCE_S, progress=False)
+    except TimeoutError:
+        left = [job.id for job in cancelled if not job.refresh().state.is_final]
+        raise ConflictError(
+            f"{', '.join(left[:_NAMED])}{', ...' if len(left) > _NAMED else ''} did not end within"
+            f" {STOP_PATIENCE_S:g} s of the cancel: `gridloom jobs show` says why;"
+            " `gridloom down --keep` stops the platform all the same",
+            given=", ".join(left),
+        ) from None
 
 
 def _amount(jobs: int, calls: int) -> str:
