@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""`leave_out.py FOLDER NAME...`: remove distributions, and what only they needed, from a folder.
+"""`leave_out.py FOLDER LIST NAME...`: remove distributions and what only they needed.
 
-What is removed goes with its metadata, so that a bill of materials does not name it.
+LIST is a file of what was asked for: that, and what it needs, stays in the folder. What is removed
+goes with its metadata, so that a bill of materials does not name it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def leave_out(folder: Path, names: list[str]) -> list[str]:
-    """Remove them; the names of all that went. What nobody needed to begin with stays."""
+def leave_out(folder: Path, asked: list[str], names: list[str]) -> list[str]:
+    """Remove `names` from what was asked for; the names of all that went.
+
+    What was asked for is said, not guessed from who needs whom: two may need each other.
+    """
     present = {_normal(each.metadata["Name"]): each for each in distributions(path=[str(folder)])}
-    roots = present.keys() - set().union(*map(_needs, present.values()))
     kept: set[str] = set()
-    ahead = list(roots - set(names))
+    ahead = [name for name in map(_named, asked) if name not in names]
     while ahead:
         name = ahead.pop()
         if name in present and name not in kept and name not in names:
@@ -33,12 +36,14 @@ def leave_out(folder: Path, names: list[str]) -> list[str]:
 
 def _needs(found: Distribution) -> set[str]:
     """Those of its extras too: rather keep one too many."""
-    needs = set()
-    for requirement in found.requires or ():
-        name = _NAME.match(requirement)
-        assert name is not None
-        needs.add(_normal(name[0]))
-    return needs
+    return {_named(requirement) for requirement in found.requires or ()}
+
+
+def _named(requirement: str) -> str:
+    """The distribution that a requirement is of."""
+    name = _NAME.match(requirement)
+    assert name is not None
+    return _normal(name[0])
 
 
 def _normal(name: str) -> str:
@@ -55,5 +60,6 @@ def _remove(folder: Path, found: Distribution) -> None:
 
 
 if __name__ == "__main__":
-    gone = leave_out(Path(sys.argv[1]), sys.argv[2:])
+    asked = Path(sys.argv[2]).read_text(encoding="utf-8").splitlines()
+    gone = leave_out(Path(sys.argv[1]), asked, sys.argv[3:])
     sys.stdout.write(f"left out: {', '.join(gone)}\n")

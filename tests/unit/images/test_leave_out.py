@@ -30,7 +30,7 @@ def test_what_others_need_stays_and_what_only_they_needed_goes(tmp_path: Path):
     install(tmp_path, "console", "colours", "shared")
     install(tmp_path, "colours")
     install(tmp_path, "shared")
-    assert leave_out(tmp_path, ["console"]) == ["colours", "console"]
+    assert leave_out(tmp_path, ["platform>=1"], ["console"]) == ["colours", "console"]
     left = {path.name for path in tmp_path.iterdir() if "." not in path.name}
     assert left == {"platform", "sdk", "shared"}
     assert not (tmp_path / "console-1.0.dist-info").exists()
@@ -39,4 +39,10 @@ def test_what_others_need_stays_and_what_only_they_needed_goes(tmp_path: Path):
 def test_nothing_goes_that_nobody_named(tmp_path: Path):
     install(tmp_path, "alone")
     install(tmp_path, "other", "alone")
-    assert leave_out(tmp_path, ["never-there"]) == []
+    assert leave_out(tmp_path, ["other"], ["never-there"]) == []
+
+
+def test_two_that_need_each_other_stay_when_one_was_asked_for(tmp_path: Path):
+    install(tmp_path, "files", "remote ; extra == 'all'")
+    install(tmp_path, "remote", "files")
+    assert leave_out(tmp_path, ["files"], ["console"]) == []
