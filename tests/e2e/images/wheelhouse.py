@@ -44,27 +44,41 @@ def demo_packages() -> list[str]:
 def fill(context: Path, python: str, worker_packages: Sequence[str]) -> None:
     """Have in `context` our own wheels, those that they and workers need, and pip's.
 
-    `python` is the minor version of the images, like "3.11". Wheels that are no longer needed go.
+    `python` is the minor version of the images, like "3.11". Others' wheels stay as they are for as
+    long as the same is asked for (`make clean` takes them away).
     """
-    with step(f"wheelhouse for Python {python}"):
-        own, others = context / "own", context / "wheels"
-        for folder in (own, others):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+    own, others = context / "own", context / "wheels"
+    with step("our own wheels"):
+        _empty(own)
         for project in (_CLIENT, REPOSITORY):
             run([*_PIP, "wheel", "--no-deps", "--wheel-dir", own, project])
-        needed = needs(worker_packages)
-        for name, lines in needed.items():
-            (others / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
-        run(
-            [
-                *_PIP,
-                *("download", "--only-binary", ":all:", "--dest", str(others)),
-                *("--python-version", python, "--implementation", "cp"),
-                *_platforms(),
-                *("pip", *sorted({line for lines in needed.values() for line in lines})),
-            ]
-        )
+    lists = {
+        f"{name}.txt": "".join(f"{line}\n" for line in lines)
+        for name, lines in needs(worker_packages).items()
+    }
+    if lists == {file.name: file.read_text() for file in others.glob("*.txt")}:
+        return
+    with step(f"wheelhouse for Python {python}"):
+        _empty(others)
+        _download(others, python, sorted({*"".join(lists.values()).splitlines()}))
+    # Last: a download that was cut short is begun anew.
+    for name, text in lists.items():
+        (others / name).write_text(text)
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _download(folder: Path, python: str, requirements: Sequence[str]) -> None:
+    run(
+        [
+            *(*_PIP, "download", "--only-binary", ":all:", "--dest", folder),
+            *("--python-version", python, "--implementation", "cp", *_platforms()),
+            *("pip", *requirements),
+        ]
+    )
 
 
 def needs(worker_packages: Sequence[str]) -> dict[str, list[str]]:
