@@ -448,13 +448,23 @@ def test_futures_are_arguments_wherever_they_stand(client):
 # ---- pools and executors
 
 
-def test_a_pool_prepares_its_workers(client):
+def test_a_pool_prepares_its_workers(client, tmp_path):
     def prepare(value):
         os.environ["PREPARED"] = value
 
+    def prepared():
+        (tmp_path / "begun").touch()
+        while not (tmp_path / "gate").exists():
+            time.sleep(0.01)
+        return os.environ["PREPARED"]
+
     with client.pool(workers=2, initializer=prepare, initargs=("yes",)) as pool:
-        assert pool.submit(lambda: os.environ["PREPARED"]).result(PATIENCE_S) == "yes"
+        future = pool.submit(prepared)
+        eventually_now((tmp_path / "begun").exists)
+        # Without a call its workers may leave at any time: other pools here may wait for room.
         assert pool.state is PoolState.RUNNING
+        (tmp_path / "gate").touch()
+        assert future.result(PATIENCE_S) == "yes"
     assert pool.state in {PoolState.CLOSING, PoolState.CLOSED}
 
 

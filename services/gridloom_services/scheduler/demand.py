@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Jobs that wait for what others hold, and what is free of what there is."""
+    """Jobs that wait for what others hold, and what is free of what there is.
+
+    `waiting_own` are those of the asker's own jobs that wait; they do not count among the others.
+    """
 
     waiting_jobs: int
+    waiting_own: frozenset[str]
     free: Mapping[str, int]
     capacity: Mapping[str, int]
 
@@ -24,7 +28,7 @@ class Demand:
 def demand(control: Control, except_jobs: frozenset[str]) -> Demand:
     """Return how it stands now."""
     engine = control.core.engine
-    return Demand(engine.waiting(except_jobs), engine.free(), engine.capacity())
+    return Demand(*engine.waiting_apart(except_jobs), engine.free(), engine.capacity())
 
 
 async def watch_demand(control: Control, except_jobs: frozenset[str]) -> AsyncIterator[Demand]:

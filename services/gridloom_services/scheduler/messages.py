@@ -246,6 +246,7 @@ def demand_message(found: Demand) -> scheduler_pb2.WatchDemandResponse:
     """Return the message of a demand."""
     return scheduler_pb2.WatchDemandResponse(
         waiting_jobs=found.waiting_jobs,
+        waiting_own_job_ids=sorted(found.waiting_own),
         free=_not_negative(found.free),
         capacity=found.capacity,
     )

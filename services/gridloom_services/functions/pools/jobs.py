@@ -73,7 +73,7 @@ class PoolJobs(Protocol):
         ...
 
     def demand(self, own: Sequence[str]) -> AsyncIterator[Demand]:
-        """What is free and who waits, jobs `own` left out; now and at every change."""
+        """How much there is and who waits, of jobs `own` by name; now and at every change."""
         ...
 
 

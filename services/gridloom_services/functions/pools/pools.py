@@ -333,8 +333,9 @@ class Pools:
             pool.look_again_at = pool.settles_at
             return
         load = self._floor.load(pool.id)
-        most = most_workers(pool.spec, self._demand, self._default_workers)
-        size = sizing(pool.spec, load, self._demand, self._clock(), most)
+        demand = self._demand.beside(pool.row.job_id)
+        most = most_workers(pool.spec, demand, self._default_workers)
+        size = sizing(pool.spec, load, demand, self._clock(), most)
         pool.look_again_at = size.look_again_at
         if not pool.row.job_id or pool.is_draining:
             wanted = bool(load.waiting if pool.is_draining else size.workers)

@@ -135,7 +135,8 @@ class SchedulerPoolJobs:
             try:
                 watch = self._stub.WatchDemand(request, metadata=self._channels.metadata)
                 async for each in watch:
-                    yield Demand(each.waiting_jobs, dict(each.capacity))
+                    waiting = frozenset(each.waiting_own_job_ids)
+                    yield Demand(each.waiting_jobs, dict(each.capacity), waiting)
             except grpc.aio.AioRpcError as error:
                 _log.debug("the watch of demand broke: %s", error.details())
             await asyncio.sleep(_PAUSE_S)

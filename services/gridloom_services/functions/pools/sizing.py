@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
@@ -32,10 +33,19 @@ class PoolLoad:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the scheduler says: jobs of others that wait for resources, and how large it all is."""
+    """What the scheduler says: jobs of others that wait for resources, and how large it all is.
+
+    `waiting_pools` are the jobs of pools that wait so: to another pool they are others.
+    """
 
     waiting_jobs: int = 0
     capacity: Mapping[str, int] | None = None
+    waiting_pools: frozenset[str] = frozenset()
+
+    def beside(self, job_id: str) -> Demand:
+        """As it is for the pool with this job."""
+        others = len(self.waiting_pools - {job_id})
+        return replace(self, waiting_jobs=self.waiting_jobs + others) if others else self
 
 
 @dataclass(frozen=True, slots=True)

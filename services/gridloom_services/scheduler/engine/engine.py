@@ -72,7 +72,11 @@ class Engine:
 
     def waiting(self, except_jobs: Collection[str] = ()) -> int:
         """Jobs that wait for what others hold: no limit, quota or size forbids them for good."""
-        return self._explainer.waiting(except_jobs)
+        return self._explainer.waiting(except_jobs)[0]
+
+    def waiting_apart(self, jobs: Collection[str]) -> tuple[int, frozenset[str]]:
+        """The same without these jobs, and which of these wait."""
+        return self._explainer.waiting(jobs)
 
     def free(self) -> dict[str, int]:
         """What is free on nodes that may be used, by resource."""

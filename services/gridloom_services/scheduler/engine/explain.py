@@ -52,8 +52,11 @@ class Explainer:
             promised_start=None if held is None else held.start,
         )
 
-    def waiting(self, except_jobs: Collection[str]) -> int:
-        """How many jobs wait for resources that others hold, as far as is known."""
+    def waiting(self, apart: Collection[str]) -> tuple[int, frozenset[str]]:
+        """How many jobs wait for resources that others hold, as far as is known.
+
+        Jobs of `apart` are not among them: which of those wait is said by name.
+        """
         jobs, queues = self._state.jobs, self._state.queues
         rows = np.flatnonzero(jobs.array("pending"))
         keep = (queues.array("closed") == 0)[jobs.array("queue")[rows]]
@@ -63,12 +66,13 @@ class Explainer:
         rows = rows[keep]
         rows = rows[Budget(self._state, now=0).ever_affords(rows)]
         kinds = jobs.array("kind")[rows]
-        without = {jobs.rows[job] for job in except_jobs if job in jobs.rows}
+        named = {jobs.rows[job]: job for job in apart if job in jobs.rows}
         growing = {jobs.parents[row].row for row in rows[kinds == GROWTH].tolist()}
         left = rows[kinds == JOB]
         both = growing.intersection(left.tolist()) if growing else set()
-        excepted = int(np.isin(left, list(without)).sum()) if without else 0
-        return int(left.size) - excepted + len(growing - without - both)
+        own = set(left[np.isin(left, list(named))].tolist()) if named else set()
+        count = int(left.size) - len(own) + len(growing - named.keys() - both)
+        return count, frozenset(named[row] for row in own | (growing & named.keys()))
 
     def _why(self, row: int, now: int) -> Why:
         state, jobs = self._state, self._state.jobs

@@ -140,6 +140,17 @@ async def test_idle_workers_are_given_back_when_another_job_waits(world):
     assert world.floor.drained == [pool.id]
 
 
+async def test_idle_workers_are_given_back_when_another_pool_waits_and_stay_for_their_own(world):
+    pool = await world.running()
+    await world.work(pool, PoolLoad(workers=1, idle_since=(world.now,)))
+    world.jobs.set_demand(Demand(0, {"cpu": 4000}, frozenset({pool.row.job_id})))
+    await world.settle()
+    assert world.floor.drained == []
+    world.jobs.set_demand(Demand(0, {"cpu": 4000}, frozenset({"job_of_another_pool"})))
+    await world.settle()
+    assert world.floor.drained == [pool.id]
+
+
 async def test_calls_that_come_while_the_workers_leave_get_another_job(world):
     pool = await world.running()
     first = pool.row.job_id

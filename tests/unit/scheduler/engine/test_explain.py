@@ -141,3 +141,6 @@ def test_only_jobs_that_others_hold_back_count_as_waiting():
     cluster.submit("array", elements=50)
     assert cluster.engine.waiting() == 3
     assert cluster.engine.waiting(("pool", "array", "unknown")) == 1
+    own = ("pool", "array", "closed", "unknown")
+    assert cluster.engine.waiting_apart(own) == (1, {"pool", "array"})
+    assert cluster.engine.waiting_apart(()) == (3, frozenset())

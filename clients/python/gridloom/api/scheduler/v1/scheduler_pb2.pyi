@@ -1030,22 +1030,28 @@ class WatchDemandResponse(_message.Message):
     WAITING_JOBS_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
+    WAITING_OWN_JOB_IDS_FIELD_NUMBER: _builtins.int
     waiting_jobs: _builtins.int
     """Jobs that wait for resources that others hold."""
     @_builtins.property
     def free(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
     def capacity(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def waiting_own_job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the asker's own jobs, those that wait so."""
+
     def __init__(
         self,
         *,
         waiting_jobs: _builtins.int = ...,
         free: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         capacity: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        waiting_own_job_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "free", b"free", "waiting_jobs", b"waiting_jobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "free", b"free", "waiting_jobs", b"waiting_jobs", "waiting_own_job_ids", b"waiting_own_job_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
