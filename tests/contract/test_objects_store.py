@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +79,68 @@ def read(store: ContentStore, digest: str, offset: int = 0, length: int = 1 << 2
         return reader.read(offset, length)
     finally:
         reader.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    store = LocalFiles(tmp_path)
+    store.open()
+    return store
+
+
+def left(files: LocalFiles, content: bytes) -> str:
+    folder = files.local()
+    assert folder is not None
+    name = uuid.uuid4().hex
+    (folder.path / "drafts" / name).write_bytes(content)
+    return name
+
+
+def test_a_store_that_others_reach_names_a_folder_with_its_mark(store):
+    folder = store.local()
+    if folder is not None:
+        assert (folder.path / "mark").read_bytes() == folder.mark
+        assert len(folder.mark) >= 16
+
+
+def test_nothing_is_left_where_nobody_left_it(store):
+    with pytest.raises(FileNotFoundError):
+        store.left("0" * 32, 10)
+    store.tidy()
+
+
+def test_a_file_that_was_left_becomes_a_content(files, tmp_path):
+    files.left(left(files, A), len(A)).commit(DIGEST_A)
+    assert read(files, DIGEST_A) == A
+    assert list((tmp_path / "drafts").iterdir()) == []
+
+
+def test_a_file_that_is_not_whole_is_not_taken_and_stays_its_owners(files, tmp_path):
+    name = left(files, A)
+    with pytest.raises(FileNotFoundError):
+        files.left(name, len(A) + 1)
+    assert (tmp_path / "drafts" / name).read_bytes() == A
+
+
+@pytest.mark.parametrize("name", ["../mark", "", "mark", "0" * 31, "0" * 32 + "/x"])
+def test_what_is_no_name_of_a_draft_is_never_opened(files, tmp_path, name):
+    (tmp_path / "drafts" / "mark").write_bytes(A)
+    with pytest.raises(FileNotFoundError):
+        files.left(name, len(A))
+
+
+def test_a_link_is_not_followed(files, tmp_path):
+    (tmp_path / "secret").write_bytes(A)
+    (tmp_path / "drafts" / ("0" * 32)).symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="symbolic"):
+        files.left("0" * 32, len(A))
+
+
+def test_a_file_that_nobody_came_back_to_goes_after_a_day(files, tmp_path):
+    old, new = (tmp_path / "drafts" / left(files, A) for _ in range(2))
+    os.utime(old, (0, time.time() - 25 * 3600))
+    files.tidy()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_a_committed_content_is_read_as_it_was_written(store):

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gridloom.api.objects.v1 import objects_pb2
+from gridloom.errors import InvalidRequestError
+from gridloom.local_objects import LEAST_BYTES, LocalFolder
 from gridloom.operation import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gridloom.channel import Connection, Route
+    from gridloom.local_objects import LocalDraft
 
 Bytes = bytes | bytearray | memoryview
 
@@ -42,18 +45,26 @@ class _Known:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[str, float] = {}
+        self._sizes: set[int] = set()
         self._lock = threading.Lock()
 
     def __contains__(self, digest: str) -> bool:
         seen = self._seen.get(digest)
         return seen is not None and self._clock() - seen < _REMEMBERED_S
 
-    def add(self, digest: str) -> None:
+    def add(self, digest: str, size: int | None = None) -> None:
         """The service has it now."""
         with self._lock:
             if len(self._seen) >= _REMEMBERED_MOST:
                 self._seen.clear()
+                self._sizes.clear()
             self._seen[digest] = self._clock()
+            if size is not None:
+                self._sizes.add(size)
+
+    def has_size(self, size: int) -> bool:
+        """Whether one of them had as many bytes: others of this size may be there as well."""
+        return size in self._sizes
 
 
 class ObjectsClient:
@@ -70,12 +81,22 @@ class ObjectsClient:
         self._connection = connection
         self._holder = holder
         self._known = _Known(clock)
+        # Where contents can be reached without the service: known once it was asked for something.
+        self._local: LocalFolder | None = None
 
     def put_bytes(self, data: Bytes) -> str:
         """Store the bytes and return their digest. They are on disk when it returns."""
         view = memoryview(data).cast("B")
-        digest = digest_of(view)
-        self._put(digest, view.nbytes, lambda: _slices(view))
+        early = self._early_draft(view)
+        try:
+            digest = digest_of(view)
+            # A holder is written down by a put only.
+            if self._holder or self.missing([digest]):
+                self._send_bytes(digest, view, early)
+        finally:
+            if early is not None:
+                early.discard()
+        self._known.add(digest, view.nbytes)
         return digest
 
     def put_file(self, path: str | os.PathLike[str]) -> objects_pb2.ObjectRef:
@@ -84,16 +105,24 @@ class ObjectsClient:
         with source.open("rb") as file:
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             size = file.tell()
-        self._put(digest, size, lambda: _file_chunks(source))
+        if self._holder or self.missing([digest]):
+            self._send(digest, size, lambda: _file_chunks(source))
+        self._known.add(digest)
         return objects_pb2.ObjectRef(digest=digest, size_bytes=size)
 
-    def get_bytes(self, digest: str) -> bytearray:
+    def get_bytes(self, digest: str) -> bytearray | memoryview:
         """An object's content, for the caller to keep and change.
 
         Raises `NotFoundError` where there is none with this digest.
         """
+        if not self.missing([digest]) and self._local is not None:
+            found = self._local.read(digest)
+            if found is not None:
+                self._known.add(digest, found.nbytes)
+                return found
         target = _Memory()
         self._get(digest, target)
+        self._known.add(digest, len(target.data))
         return target.data
 
     def get_file(self, digest: str, path: str | os.PathLike[str]) -> None:
@@ -115,6 +144,8 @@ class ObjectsClient:
             return []
         request = objects_pb2.StatObjectsRequest(digests=asked)
         answer = self._connection.call(Call("objects", "StatObjects", request))
+        if self._local is None and answer.HasField("local"):
+            self._local = LocalFolder.found(answer.local)
         absent = []
         for digest, stat in zip(asked, answer.objects, strict=True):
             if stat.exists:
@@ -123,14 +154,43 @@ class ObjectsClient:
                 absent.append(digest)
         return absent
 
-    def _put(self, digest: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
-        # A holder is written down by a put only.
-        if not self._holder and not self.missing([digest]):
-            return
-        header = objects_pb2.PutObjectRequest.Header(
-            object=objects_pb2.ObjectRef(digest=digest, size_bytes=size), holder=self._holder
-        )
+    def _early_draft(self, view: memoryview) -> LocalDraft | None:
+        """Begin to write while the digest is found; not what may well be there already.
 
+        That is an argument which a call gives back.
+        """
+        if self._local is None or view.nbytes < LEAST_BYTES or self._known.has_size(view.nbytes):
+            return None
+        return self._local.draft(view)
+
+    def _send_bytes(self, digest: str, view: memoryview, early: LocalDraft | None) -> None:
+        """As a file, where the service's folder is within reach, else in chunks."""
+        draft = early
+        if draft is None and self._local is not None and view.nbytes >= LEAST_BYTES:
+            draft = self._local.draft(view)
+        if draft is None or not self._send_draft(digest, view.nbytes, draft):
+            self._send(digest, view.nbytes, lambda: _slices(view))
+
+    def _send_draft(self, digest: str, size: int, draft: LocalDraft) -> bool:
+        """Whether the service has taken it; it says itself what was wrong, given the chunks."""
+        try:
+            draft.wait()
+            self._send(digest, size, lambda: iter(()), draft.name)
+        except (OSError, InvalidRequestError):
+            # The disk is full, or the platform has begun anew and tidied up.
+            return False
+        finally:
+            draft.discard()
+        return True
+
+    def _send(
+        self, digest: str, size: int, chunks: Callable[[], Iterator[bytes]], draft: str = ""
+    ) -> None:
+        header = objects_pb2.PutObjectRequest.Header(
+            object=objects_pb2.ObjectRef(digest=digest, size_bytes=size),
+            holder=self._holder,
+            draft=draft,
+        )
         sent = 0
 
         def requests() -> Iterator[objects_pb2.PutObjectRequest]:
@@ -145,7 +205,6 @@ class ObjectsClient:
             stub.PutObject(requests(), metadata=route.endpoint.metadata)
 
         self._connection.transfer(send, lambda: sent)
-        self._known.add(digest)
 
     def _get(self, digest: str, target: _Memory | _File) -> None:
         def receive(route: Route) -> None:

@@ -48,7 +48,7 @@ class Objects(Protocol):
         """Store the bytes and return their digest."""
         ...
 
-    def get_bytes(self, digest: str) -> bytearray:
+    def get_bytes(self, digest: str) -> bytearray | memoryview:
         """The bytes with this digest, for the caller to keep and change."""
         ...
 
@@ -274,12 +274,12 @@ class PayloadCodec:
 
         large = call_pb2.LargePayload.FromString(bytes(envelope[1:]))
         if large.WhichOneof("body") == "pickle_digest":
-            body: bytes | bytearray = self._fetch(large.pickle_digest)
+            body: bytes | bytearray | memoryview = self._fetch(large.pickle_digest)
         else:
             body = large.pickle
         return _load(body, self._buffers(large), resolve)
 
-    def _buffers(self, large: LargePayload) -> Iterable[bytearray]:
+    def _buffers(self, large: LargePayload) -> Iterable[bytearray | memoryview]:
         for part in large.buffers:
             place = part.WhichOneof("place")
             if place == "digest":
@@ -289,7 +289,7 @@ class PayloadCodec:
             else:
                 raise InternalError("a value lies in shared memory, which nothing here can reach")
 
-    def _fetch(self, digest: str) -> bytearray:
+    def _fetch(self, digest: str) -> bytearray | memoryview:
         if self._objects is None:
             raise InternalError(f"a value lies in object {digest}, which nothing here can reach")
         return self._objects.get_bytes(digest)
@@ -379,7 +379,7 @@ class _InputsUnpickler(pickle.Unpickler):
     def __init__(
         self,
         body: bytes | bytearray | memoryview,
-        buffers: Iterable[bytearray],
+        buffers: Iterable[bytearray | memoryview],
         resolve: Callable[[int], Any],
     ) -> None:
         super().__init__(io.BytesIO(body), buffers=buffers)
@@ -395,7 +395,7 @@ class _InputsUnpickler(pickle.Unpickler):
 
 def _load(
     body: bytes | bytearray | memoryview,
-    buffers: Iterable[bytearray],
+    buffers: Iterable[bytearray | memoryview],
     resolve: Callable[[int], Any] | None,
 ) -> Any:
     if resolve is None:

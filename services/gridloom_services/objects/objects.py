@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gridloom_services.objects import catalogue
     from gridloom_services.objects.meters import Meters
     from gridloom_services.objects.ref import ObjectRef
-    from gridloom_services.objects.store.base import ContentStore, Draft, Reader
+    from gridloom_services.objects.store.base import ContentStore, Draft, LocalFolder, Reader
 else:
     # With SQLAlchemy, at the first object: a start has none.
     catalogue = LazyModule("gridloom_services.objects.catalogue")
@@ -101,18 +101,22 @@ class Objects:
 
     # ---- in
 
-    async def put(self, ref: ObjectRef, chunks: AsyncIterator[bytes], holder: str = "") -> bool:
+    async def put(
+        self, ref: ObjectRef, chunks: AsyncIterator[bytes], holder: str = "", left: str = ""
+    ) -> bool:
         """Store an object, held by `holder` if one is named; durable when this returns.
 
-        True if it was there: then `chunks` need not be read. InvalidRequestError where the content
-        is not as `ref` says, PayloadTooLargeError, StorageFullError: then nothing is kept.
+        The content is in `chunks`, or in the draft `left` in the folder of the store. True if it
+        was there: then neither is looked at. InvalidRequestError where the content is not as `ref`
+        says, PayloadTooLargeError, StorageFullError: then nothing is kept.
         """
         if await self._adopt(ref, holder):
             return True
         self._check_size(ref)
-        draft = await self._in_thread(self._new_draft, ref)
+        draft = await self._in_thread(self._new_draft, ref, left)
         try:
-            await Upload(ref, draft, self._threads, self._policy.chunk_bytes).receive(chunks)
+            if not left:
+                await Upload(ref, draft, self._threads, self._policy.chunk_bytes).receive(chunks)
             # From here on it is finished, whether the client still waits or not.
             await self._finished(self._settle(ref, draft, holder))
         finally:
@@ -170,16 +174,39 @@ class Objects:
                 allowed=f"at most {limit} bytes",
             )
 
-    def _new_draft(self, ref: ObjectRef) -> Draft:
+    def local(self) -> LocalFolder | None:
+        """Return where processes of this machine and user reach contents themselves."""
+        return self._contents.local()
+
+    @property
+    def reserve_bytes(self) -> int:
+        """How much of the disk no put may take."""
+        return self._policy.reserve_bytes
+
+    def _new_draft(self, ref: ObjectRef, left: str) -> Draft:
         free = self._contents.free_bytes()
-        if free is not None and free < ref.size_bytes + self._policy.reserve_bytes:
+        wanted = 0 if left else ref.size_bytes
+        if free is not None and free < wanted + self._policy.reserve_bytes:
             raise StorageFullError(
                 f"no room for an object of {ref.size_bytes} bytes: {free} are free, of which"
                 f" {self._policy.reserve_bytes} are kept for the platform itself",
                 free=free,
                 asked=ref.size_bytes,
             )
+        if left:
+            return self._left_draft(ref, left)
         return InlineDraft() if self._is_small(ref) else self._contents.draft()
+
+    def _left_draft(self, ref: ObjectRef, left: str) -> Draft:
+        try:
+            return self._contents.left(left, ref.size_bytes)
+        except OSError as error:
+            raise InvalidRequestError(
+                f"there is no draft {left[:64]!r} of {ref.size_bytes} bytes",
+                field="header.draft",
+                given=left[:64],
+                allowed="a whole file that was left in the folder of drafts",
+            ) from error
 
     def _is_small(self, ref: ObjectRef) -> bool:
         return ref.size_bytes <= self._policy.inline_bytes
@@ -287,6 +314,7 @@ class Objects:
             await self.remove_litter(digests)
             self._meters.removed.inc(len(digests))
             count += len(digests)
+        await self._in_thread(self._contents.tidy)
         return count
 
     async def scan(self) -> int:

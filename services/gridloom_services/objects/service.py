@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gridloom_services.objects.objects import Objects
+    from gridloom_services.objects.store.base import LocalFolder
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,7 +38,8 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         header = await _header(request_iterator)
         ref = _ref(header.object)
         holder = _holder(header.holder)
-        existed = await self._objects.put(ref, _chunks(request_iterator), holder)
+        chunks = _chunks(request_iterator)
+        existed = await self._objects.put(ref, chunks, holder, header.draft)
         return pb.PutObjectResponse(object=_object(ref), existed=existed)
 
     async def GetObject(  # noqa: N802
@@ -62,11 +64,13 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         del context
         digests = _digests(request.digests)
         found = await self._objects.find(digests)
+        local = self._objects.local()
         return pb.StatObjectsResponse(
+            local=None if local is None else _local(local, self._objects.reserve_bytes),
             objects=[
                 pb.ObjectStat(object=_object(ref or ObjectRef(digest, 0)), exists=ref is not None)
                 for digest, ref in zip(digests, found, strict=True)
-            ]
+            ],
         )
 
     async def HoldObjects(  # noqa: N802
@@ -113,6 +117,10 @@ def _ref(given: pb.ObjectRef) -> ObjectRef:
             allowed="0 or more",
         )
     return ObjectRef(check_digest(given.digest), given.size_bytes)
+
+
+def _local(folder: LocalFolder, reserve_bytes: int) -> pb.LocalStore:
+    return pb.LocalStore(folder=str(folder.path), mark=folder.mark, reserve_bytes=reserve_bytes)
 
 
 def _digests(given: Iterable[str]) -> list[str]:

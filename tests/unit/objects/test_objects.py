@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import hashlib
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from gridloom_services.objects.store.memory import MemoryContents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from gridloom_services.objects.store.base import ContentStore
 
@@ -225,6 +227,43 @@ async def test_many_may_put_the_same_at_once(house):
     assert set(refs) == {ref_of(content)}
     assert await house.get(refs[0]) == content
     assert house.stored() == [refs[0].digest]
+
+
+def left(tmp_path: Path, content: bytes) -> str:
+    """A draft as a process of this machine leaves it."""
+    name = uuid.uuid4().hex
+    (tmp_path / "drafts" / name).write_bytes(content)
+    return name
+
+
+async def test_a_draft_that_was_left_is_stored_and_held_without_a_chunk(house, tmp_path):
+    content = os.urandom(3000)
+    ref = ref_of(content)
+    name = left(tmp_path, content)
+    assert not await house.objects.put(ref, chunks_of(b""), "job_1", name)
+    assert await house.get(ref) == content
+    assert list((tmp_path / "drafts").iterdir()) == []
+    house.clock.now += 2 * DAY
+    assert await house.objects.sweep() == 0
+    # The answer was lost, and it is asked for again: the draft is not needed any more.
+    assert await house.objects.put(ref, chunks_of(b""), "job_1", name)
+
+
+async def test_a_draft_that_nobody_left_or_not_whole_is_refused(house, tmp_path):
+    ref = ref_of(b"content")
+    for name in (left(tmp_path, b"conten"), "0" * 32, "../objects.db"):
+        with pytest.raises(InvalidRequestError, match="there is no draft"):
+            await house.objects.put(ref, chunks_of(b"content"), left=name)
+    assert house.stored() == []
+
+
+async def test_a_draft_that_has_taken_what_is_kept_for_the_platform_is_refused(
+    sqlite_url, tmp_path
+):
+    policy = dataclasses.replace(POLICY, reserve_bytes=1 << 60)
+    async for house in opened(sqlite_url, LocalFiles(tmp_path), policy):
+        with pytest.raises(StorageFullError, match="kept for the platform"):
+            await house.objects.put(ref_of(b"x"), chunks_of(b""), left=left(tmp_path, b"x"))
 
 
 async def test_a_small_content_is_in_its_row_and_makes_no_file(sqlite_url, tmp_path):

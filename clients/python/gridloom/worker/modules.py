@@ -32,7 +32,7 @@ class ModuleShelf:
     def __init__(
         self,
         folder: Path,
-        fetch: Callable[[str], bytes | bytearray],
+        fetch: Callable[[str], bytes | bytearray | memoryview],
         patience_s: float = _PATIENCE_S,
     ) -> None:
         """So long it waits for room on a full disk; then StorageFullError."""
@@ -90,7 +90,7 @@ class ModuleShelf:
             time.sleep(_PAUSE_S)
         return place
 
-    def _has_room_for(self, place: Path, data: bytes | bytearray) -> bool:
+    def _has_room_for(self, place: Path, data: bytes | bytearray | memoryview) -> bool:
         """Whether it could be unpacked; a full disk is the platform's trouble, not the user's."""
         try:
             self._unpack(place, data)
@@ -101,7 +101,7 @@ class ModuleShelf:
                 raise
         return True
 
-    def _unpack(self, place: Path, data: bytes | bytearray) -> None:
+    def _unpack(self, place: Path, data: bytes | bytearray | memoryview) -> None:
         import shutil
         import tempfile
         import zipfile

@@ -30,7 +30,7 @@ class LazyObjects:
         """Store the bytes and return their digest."""
         return self._connected().put_bytes(data)
 
-    def get_bytes(self, digest: str) -> bytearray:
+    def get_bytes(self, digest: str) -> bytearray | memoryview:
         """The bytes with this digest."""
         return self._connected().get_bytes(digest)
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gridloom.values import dataclass
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Draft(Protocol):
@@ -48,6 +51,17 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """Where processes of this machine and user reach contents and leave drafts themselves.
+
+    They know the folder by the file "mark" in it, whose content is `mark`.
+    """
+
+    path: Path
+    mark: bytes
+
+
 class ContentStore(Protocol):
     """Bytes by digest."""
 
@@ -57,6 +71,21 @@ class ContentStore(Protocol):
 
     def draft(self) -> Draft:
         """Begin a content."""
+        ...
+
+    def local(self) -> LocalFolder | None:
+        """Return where contents are files; None: they are not, or nobody else reaches them."""
+        ...
+
+    def left(self, name: str, size_bytes: int) -> Draft:
+        """Return the whole draft of this size that another process has left in the local folder.
+
+        FileNotFoundError where there is none such.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Remove drafts that were left and that nobody has come back to for a day."""
         ...
 
     def size(self, digest: str) -> int | None:

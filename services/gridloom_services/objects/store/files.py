@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
+import secrets
 import shutil
+import stat
+import time
 import uuid
 from typing import TYPE_CHECKING
+
+from gridloom_services.objects.store.base import LocalFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 PREFIX = "sha256:"
+
+_DRAFT = re.compile(r"[0-9a-f]{32}")
+_ABANDONED_S = 24 * 3600.0
 
 
 class LocalFiles:
@@ -22,6 +33,7 @@ class LocalFiles:
         self._drafts = folder / "drafts"
         # Folders whose entry in `content` is on disk.
         self._fans: set[str] = set()
+        self._mark = secrets.token_bytes(32)
 
     def open(self) -> None:
         """Make the folders; remove what is left in `drafts`."""
@@ -30,11 +42,38 @@ class LocalFiles:
         sync_folder(self._content.parent)
         for path in self._drafts.iterdir():
             path.unlink()
+        mark = self._content.parent / "mark"
+        mark.unlink(missing_ok=True)
+        mark.touch(mode=0o600)
+        mark.write_bytes(self._mark)
         self._fans = {path.name for path in self._content.iterdir()}
 
     def draft(self) -> DraftFile:
         """A new file in `drafts`."""
         return DraftFile(self, self._drafts / uuid.uuid4().hex)
+
+    def local(self) -> LocalFolder | None:
+        """All of it: whoever may enter the folder is this user."""
+        return LocalFolder(self._content.parent, self._mark)
+
+    def left(self, name: str, size_bytes: int) -> DraftFile:
+        """Take over a file that another process has written."""
+        if not _DRAFT.fullmatch(name):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        draft = DraftFile(self, self._drafts / name, os.O_RDWR | os.O_NOFOLLOW)
+        found = os.fstat(draft.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
+            draft.close()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return draft
+
+    def tidy(self) -> None:
+        """By the time of the last write."""
+        before = time.time() - _ABANDONED_S
+        for path in self._drafts.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def place(self, draft: Path, digest: str) -> None:
         """Move a synced file to where its digest says, durably."""
@@ -79,11 +118,17 @@ class LocalFiles:
 class DraftFile:
     """A file that grows in `drafts`."""
 
-    def __init__(self, store: LocalFiles, path: Path) -> None:
+    def __init__(
+        self, store: LocalFiles, path: Path, flags: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    ) -> None:
         self._store = store
         self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(path, flags, 0o600)
         self._is_open = True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
 
     def write(self, data: bytes) -> None:
         """To the page cache; the disk has it after `commit`."""
@@ -94,15 +139,16 @@ class DraftFile:
     def commit(self, digest: str) -> None:
         """File first, then its name: a crash leaves the whole content or a draft."""
         os.fsync(self._descriptor)
-        self._close()
+        self.close()
         self._store.place(self._path, digest)
 
     def discard(self) -> None:
         """Remove the file, if it was not moved to its place."""
-        self._close()
+        self.close()
         self._path.unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the file, and leave it."""
         if self._is_open:
             self._is_open = False
             os.close(self._descriptor)

@@ -11,6 +11,8 @@ from gridloom_services.objects.inline import InlineReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gridloom_services.objects.store.base import Draft, LocalFolder
+
 
 class MemoryContents:
     """Holds at most `capacity_bytes`, drafts included; more is a full disk."""
@@ -27,6 +29,18 @@ class MemoryContents:
     def draft(self) -> MemoryDraft:
         """An empty list of chunks."""
         return MemoryDraft(self)
+
+    def local(self) -> LocalFolder | None:
+        """Nobody else reaches this memory."""
+        return None
+
+    def left(self, name: str, size_bytes: int) -> Draft:
+        """Nobody can leave one."""
+        del size_bytes
+        raise FileNotFoundError(name)
+
+    def tidy(self) -> None:
+        """There is nothing that could be left."""
 
     def size(self, digest: str) -> int | None:
         """Its length."""

@@ -19,6 +19,8 @@ from gridloom_services.common.errors import StartError, StorageFullError, Unavai
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gridloom_services.objects.store.base import Draft, LocalFolder
+
 PREFIX = "sha256:"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -61,6 +63,18 @@ class FsspecContents:
         with self.reached():
             self._filesystem.makedirs(key.rpartition("/")[0], exist_ok=True)
             self._filesystem.put_file(str(path), key)
+
+    def local(self) -> LocalFolder | None:
+        """Nobody else reaches what is staged here."""
+        return None
+
+    def left(self, name: str, size_bytes: int) -> Draft:
+        """Nobody can leave one."""
+        del size_bytes
+        raise FileNotFoundError(name)
+
+    def tidy(self) -> None:
+        """There is nothing that could be left."""
 
     def size(self, digest: str) -> int | None:
         """As the store has it now, not as a listing had it."""

@@ -53,8 +53,13 @@ class PutObjectRequest(_message.Message):
 
         OBJECT_FIELD_NUMBER: _builtins.int
         HOLDER_FIELD_NUMBER: _builtins.int
+        DRAFT_FIELD_NUMBER: _builtins.int
         holder: _builtins.str
         """Kept for this holder from the start; empty: only by age."""
+        draft: _builtins.str
+        """The content is the file of this name that the caller has left in the folder of drafts (see `LocalStore`): no chunks
+        follow. Who can write there answers for the digest, which is not checked then.
+        """
         @_builtins.property
         def object(self) -> Global___ObjectRef: ...
         def __init__(
@@ -62,10 +67,11 @@ class PutObjectRequest(_message.Message):
             *,
             object: Global___ObjectRef | None = ...,
             holder: _builtins.str = ...,
+            draft: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "object", b"object"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "holder", b"holder", "object", b"object"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,20 +195,56 @@ class StatObjectsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OBJECTS_FIELD_NUMBER: _builtins.int
+    LOCAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectStat]: ...
+    @_builtins.property
+    def local(self) -> Global___LocalStore:
+        """Set where contents are files."""
+
     def __init__(
         self,
         *,
         objects: _abc.Iterable[Global___ObjectStat] | None = ...,
+        local: Global___LocalStore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["local", b"local"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local", b"local", "objects", b"objects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatObjectsResponse: _TypeAlias = StatObjectsResponse  # noqa: Y015
+
+@_typing.final
+class LocalStore(_message.Message):
+    """Where contents are files: a process that finds `mark` in the file "mark" of the folder reaches them itself. Contents are
+    "content/01/0123...", new ones are left in "drafts/" under a random name of 32 hexadecimal digits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOLDER_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    RESERVE_BYTES_FIELD_NUMBER: _builtins.int
+    folder: _builtins.str
+    mark: _builtins.bytes
+    reserve_bytes: _builtins.int
+    """So much of the disk must stay free: a draft that would leave less is not written."""
+    def __init__(
+        self,
+        *,
+        folder: _builtins.str = ...,
+        mark: _builtins.bytes = ...,
+        reserve_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "mark", b"mark", "reserve_bytes", b"reserve_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocalStore: _TypeAlias = LocalStore  # noqa: Y015
 
 @_typing.final
 class ObjectStat(_message.Message):
