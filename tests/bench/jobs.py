@@ -1,8 +1,8 @@
 """How fast command jobs are accepted: in batches, and as one array.
 
-`python -m tests.bench.jobs` starts a platform of its own. What is submitted waits behind one job
-that holds every CPU, as on a busy cluster: planned over, and not started. Each acknowledged job is
-on disk.
+`python -m tests.bench.own jobs [--quick]` starts a platform of its own. What is submitted waits
+behind one job that holds every CPU, as on a busy cluster: planned over, and not started. Each
+acknowledged job is on disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import gridloom
 from tests.support.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REPETITIONS = 5
 JOBS = 5_000
@@ -27,10 +27,13 @@ ELEMENTS = 100_000
 
 
 def batches(client: gridloom.Client) -> float:
-    """Jobs a second, many at once."""
+    """Jobs a second, many at once, each with an argument of its own."""
     started = time.perf_counter()
-    for _ in range(JOBS // BATCH):
-        client.run_many([{"command": ["true"], "labels": {"bench": "a"}}] * BATCH)
+    for first in range(0, JOBS, BATCH):
+        numbers = range(first, first + BATCH)
+        client.run_many(
+            [{"command": ["true", str(number)], "labels": {"bench": "a"}} for number in numbers]
+        )
     return JOBS / (time.perf_counter() - started)
 
 
@@ -50,36 +53,34 @@ def array(client: gridloom.Client) -> float:
 
 
 MEASURES: tuple[tuple[str, Callable[[gridloom.Client], float], str], ...] = (
-    (f"jobs in batches of {BATCH:,}", batches, "{:,.0f} jobs/s"),
-    ("jobs one by one", one_by_one, "{:,.0f} jobs/s"),
-    (f"an array of {ELEMENTS:,}", array, "{:.3f} s"),
+    (f"jobs in batches of {BATCH:,}", batches, "jobs/s"),
+    ("jobs one by one", one_by_one, "jobs/s"),
+    (f"an array of {ELEMENTS:,}", array, "s"),
 )
 
 
-def main() -> None:
-    """Measure and print: median, and the range."""
+def measured(*, quick: bool) -> Iterator[tuple[str, float, str]]:
+    """On a platform of its own: medians, then the lowest and the highest."""
     with tempfile.TemporaryDirectory(prefix="gridloom-bench-") as folder:
         home = Home(Path(folder) / "home")
         try:
             with gridloom.connect(home=home.path) as client:
                 (node,) = client.nodes()
                 client.run(["sleep", "1000"], cpus=node.capacity["cpu"] / 1000)
-                for name, measure, form in MEASURES:
-                    print(f"{name:32} {_measured(client, measure, form)}")
+                for name, measure, unit in MEASURES:
+                    found = _repeated(client, measure, 2 if quick else REPETITIONS)
+                    yield name, statistics.median(found), unit
+                    yield f"  {name}, lowest", min(found), unit
+                    yield f"  {name}, highest", max(found), unit
         finally:
             home.close()
 
 
-def _measured(
-    client: gridloom.Client, measure: Callable[[gridloom.Client], float], form: str
-) -> str:
+def _repeated(
+    client: gridloom.Client, measure: Callable[[gridloom.Client], float], repetitions: int
+) -> list[float]:
     found = []
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         found.append(measure(client))
         client.cancel(list(client.jobs(labels={"bench": "a"}, state="unfinished")))
-    low, middle, high = min(found), statistics.median(found), max(found)
-    return f"{form.format(middle)} ({form.format(low)} to {form.format(high)})"
-
-
-if __name__ == "__main__":
-    main()
+    return found

@@ -45,26 +45,31 @@ class _Known:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[str, float] = {}
-        self._sizes: set[int] = set()
+        # Of the last content of each size that was to be sent: whether it was there already.
+        self._was_there: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def __contains__(self, digest: str) -> bool:
         seen = self._seen.get(digest)
         return seen is not None and self._clock() - seen < _REMEMBERED_S
 
-    def add(self, digest: str, size: int | None = None) -> None:
+    def add(self, digest: str) -> None:
         """The service has it now."""
         with self._lock:
             if len(self._seen) >= _REMEMBERED_MOST:
                 self._seen.clear()
-                self._sizes.clear()
             self._seen[digest] = self._clock()
-            if size is not None:
-                self._sizes.add(size)
 
-    def has_size(self, size: int) -> bool:
-        """Whether one of them had as many bytes: others of this size may be there as well."""
-        return size in self._sizes
+    def note(self, size: int, *, was_there: bool) -> None:
+        """A content of this size was to be sent."""
+        with self._lock:
+            if len(self._was_there) >= _REMEMBERED_MOST:
+                self._was_there.clear()
+            self._was_there[size] = was_there
+
+    def likely(self, size: int) -> bool:
+        """Whether the next content of this size may well be there, as the last one was."""
+        return self._was_there.get(size, False)
 
 
 class ObjectsClient:
@@ -90,13 +95,15 @@ class ObjectsClient:
         early = self._early_draft(view)
         try:
             digest = digest_of(view)
+            is_there = not self.missing([digest])
             # A holder is written down by a put only.
-            if self._holder or self.missing([digest]):
+            if self._holder or not is_there:
                 self._send_bytes(digest, view, early)
         finally:
             if early is not None:
                 early.discard()
-        self._known.add(digest, view.nbytes)
+        self._known.add(digest)
+        self._known.note(view.nbytes, was_there=is_there)
         return digest
 
     def put_file(self, path: str | os.PathLike[str]) -> objects_pb2.ObjectRef:
@@ -118,11 +125,10 @@ class ObjectsClient:
         if not self.missing([digest]) and self._local is not None:
             found = self._local.read(digest)
             if found is not None:
-                self._known.add(digest, found.nbytes)
+                self._known.add(digest)
                 return found
         target = _Memory()
         self._get(digest, target)
-        self._known.add(digest, len(target.data))
         return target.data
 
     def get_file(self, digest: str, path: str | os.PathLike[str]) -> None:
@@ -157,9 +163,9 @@ class ObjectsClient:
     def _early_draft(self, view: memoryview) -> LocalDraft | None:
         """Begin to write while the digest is found; not what may well be there already.
 
-        That is an argument which a call gives back.
+        That is the same argument of many calls, or one that a call gives back.
         """
-        if self._local is None or view.nbytes < LEAST_BYTES or self._known.has_size(view.nbytes):
+        if self._local is None or view.nbytes < LEAST_BYTES or self._known.likely(view.nbytes):
             return None
         return self._local.draft(view)
 
