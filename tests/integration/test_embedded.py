@@ -131,11 +131,11 @@ def test_an_open_call_keeps_it_alive(tmp_path):
         yield pb.PutObjectRequest(header=pb.PutObjectRequest.Header(object=ref))
         may_end.wait()
 
-    with EmbeddedProcess(tmp_path, "--idle-timeout", "4") as platform:
+    with EmbeddedProcess(tmp_path, "--idle-timeout", "2") as platform:
         with grpc.insecure_channel(platform.record()["address"]) as channel:
             stub = objects_pb2_grpc.ObjectsServiceStub(channel)
             put = stub.PutObject.future(slow(), metadata=platform.metadata)
-            time.sleep(5)
+            time.sleep(3)
             assert not platform.said("stopping")
             assert not put.done()
             may_end.set()
