@@ -40,7 +40,8 @@ T = TypeVar("T")
 class Client(JobVerbs):
     """A platform. Safe to share between threads; usable in a forked child; ends with `close()`.
 
-    Handles and futures that it gave stay usable as long as it is open.
+    Handles and futures that it gave stay usable as long as it is open. From a pickle comes a client
+    of the same platform: inside a job, of the one that runs the job.
     """
 
     def __init__(self, place: Place, *, patience_s: float = DEFAULT_PATIENCE_S) -> None:
@@ -51,6 +52,9 @@ class Client(JobVerbs):
 
     def __repr__(self) -> str:
         return f"<gridloom.Client of {self.name}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Client], tuple[str]]:
+        return client_of, (self.name,)
 
     def __enter__(self) -> Self:
         return self

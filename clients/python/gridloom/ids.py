@@ -63,7 +63,7 @@ def new_id(kind: str) -> str:
 def kind_of(identifier: str) -> str:
     """What the id names: "job", "pool", "call" or "group". Anything else is refused."""
     for pattern in (_ELEMENT, _TIMED, _COUNTED):
-        if pattern.fullmatch(identifier):
+        if isinstance(identifier, str) and pattern.fullmatch(identifier):
             return identifier.split("_", 1)[0]
     raise InvalidRequestError(
         f'"{identifier}" is not an id',

@@ -28,6 +28,7 @@ from gridloom.jobs.info import (
     read_node,
     read_queue,
 )
+from gridloom.jobs.logs import LogLine, Source
 from gridloom.jobs.states import JobState, PendingReason
 from gridloom.jobs.times import timestamp_of
 
@@ -54,6 +55,9 @@ def finished_job() -> Any:
 EXAMPLES = {
     "job": documents.job_document(finished_job()),
     "change": documents.change_document(JobChange(7, finished_job(), snapshot=False)),
+    "line": documents.line_document(
+        LogLine(Source(0, "main", 0, is_error=False, attempt=1), "text")
+    ),
     "event": documents.event_document(
         JobEvent("job_1", 1, NOW, None, JobState.QUEUED, 1, "submitted")
     ),

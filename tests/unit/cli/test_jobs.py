@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -54,7 +57,7 @@ class TestList:
     def test_an_unknown_state_is_wrong_usage(self, gridloom: CommandLine):
         ended = gridloom("jobs", "list", "--state", "runing")
         assert ended.code == 2
-        assert 'did you mean "RUNNING"' in ended.err
+        assert 'did you mean "running"' in ended.err
 
     def test_no_colours_in_a_pipe(self, gridloom: CommandLine):
         assert "\x1b" not in gridloom("jobs", "list").out
@@ -202,3 +205,45 @@ class TestChanges:
         start, typed, closed = platform.requests["ExecJob"][0]
         assert list(start.start.command) == ["ls", "-l"]
         assert (typed.stdin, closed.stdin_closed) == (b"typed", True)
+
+
+class TestLogsOfAPart:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--role", "mian"], 'role cannot be "mian"; did you mean "main"?'),
+            (["--index", "7"], "index cannot be 7"),
+        ],
+    )
+    def test_one_that_the_job_does_not_have_is_wrong_usage(
+        self, gridloom: CommandLine, platform: ScriptedPlatform, words: list[str], said: str
+    ):
+        platform.script("GetJob", pb.GetJobResponse(job=job()))
+        ended = gridloom("jobs", "logs", JOB, *words)
+        assert (ended.code, said in ended.err) == (2, True)
+
+    def test_programs_get_an_object_a_line(self, gridloom: CommandLine, platform: ScriptedPlatform):
+        platform.script("GetJob", pb.GetJobResponse(job=job()))
+        piece = pb.ReadLogsResponse(role="main", stream=pb.LOG_STREAM_STDERR, data=b"a\nb\n")
+        platform.script("ReadLogs", [piece])
+        lines = [
+            json.loads(line)
+            for line in gridloom("jobs", "logs", JOB, "--json").out.split("\n")[:-1]
+        ]
+        assert [(line["text"], line["stream"]) for line in lines] == [
+            ("a", "stderr"),
+            ("b", "stderr"),
+        ]
+
+
+def test_a_reader_that_is_gone_is_no_failure(gridloom: CommandLine, platform: ScriptedPlatform):
+    platform.script("ListJobs", pb.ListJobsResponse(jobs=[job()]))
+    for words in (["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "list", "-q"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as closed:
+            command = [sys.executable, "-m", "gridloom.cli", "--address", platform.address, *words]
+            done = subprocess.run(
+                command, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False
+            )
+        assert (done.returncode, done.stderr) == (0, b"")

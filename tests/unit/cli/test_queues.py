@@ -44,6 +44,8 @@ class TestQueues:
         platform.script("CreateQueue", pb.CreateQueueResponse(queue=QUEUE))
         platform.script("UpdateQueue", pb.UpdateQueueResponse(queue=QUEUE))
         platform.script("DeleteQueue", pb.DeleteQueueResponse())
+        deleted = gridloom("queues", "delete", "fast", "--json").document
+        assert deleted == {"name": "fast", "deleted": True}
         gridloom("queues", "create", "fast", "--quota", "cpus=8", "--quota", "memory=1GiB")
         made = platform.requests["CreateQueue"][0].queue
         assert dict(made.quota) == {"cpu": 8000, "memory": 1024**3}
@@ -108,7 +110,7 @@ class TestOverview:
         out = gridloom("top").out
         assert "75%" in out
         assert "3 of 4" in out
-        assert "nothing runs" in out
+        assert "nothing runs or waits" in out
         assert gridloom("top", "--json").document["jobs"] == []
 
 

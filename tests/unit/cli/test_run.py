@@ -8,7 +8,7 @@ import pytest
 from gridloom.api.objects.v1 import objects_pb2
 from gridloom.api.scheduler.v1 import job_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
-from gridloom.cli.running import environment_of, pairs, point_of, sources
+from gridloom.cli.running import environment_of, pairs, point_of, sources, unmatched
 from gridloom.errors import InvalidRequestError
 
 from tests.support.scripted import Abort
@@ -176,3 +176,36 @@ def test_points_may_be_said_from_now():
     local = point_of("2030-01-01T08:00")
     assert isinstance(local, datetime)
     assert local.tzinfo is not None
+
+
+def test_a_zero_that_was_said_is_not_as_if_nothing_was_said(
+    gridloom: CommandLine, platform: ScriptedPlatform
+):
+    ended = gridloom("run", "--cpus", "0", "--", "true")
+    assert (ended.code, "cpus cannot be 0" in ended.err) == (125, True)
+    assert "SubmitJobs" not in platform.requests
+
+
+@pytest.mark.parametrize(
+    ("patterns", "paths", "missing"),
+    [
+        (["a.txt", "b.txt"], ["a.txt"], ["b.txt"]),
+        (["./a.txt", "d", "*.log", "e/**"], ["a.txt", "d/x", "y.log"], []),
+        (["e/**"], [], ["e/**"]),
+    ],
+)
+def test_outputs_that_were_asked_for_and_not_left_are_known(
+    patterns: list[str], paths: list[str], missing: list[str]
+):
+    assert unmatched(patterns, paths) == missing
+
+
+def test_an_output_that_is_not_there_is_said(gridloom: CommandLine, platform: ScriptedPlatform):
+    play(platform, job("SUCCEEDED"))
+    ended = gridloom("run", "-o", "plot.png", "--", "true")
+    assert (ended.code, ended.err) == (0, 'gridloom: it left no file "plot.png"\n')
+
+
+def test_a_check_answers_programs_too(gridloom: CommandLine, platform: ScriptedPlatform):
+    platform.script("SubmitJobs", pb.SubmitJobsResponse(jobs=[job("QUEUED")]))
+    assert gridloom("run", "--validate-only", "--json", "--", "true").document == {"valid": True}

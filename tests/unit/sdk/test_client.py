@@ -130,3 +130,9 @@ def test_a_context_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("GRIDLOOM_CONFIG", str(tmp_path / "none.toml"))
     with pytest.raises(NotFoundError, match='context "lab" does not exist'):
         gridloom.connect(context="lab")
+
+
+def test_only_its_own_names_are_listed():
+    assert {name for name in dir(gridloom) if name[0] != "_"} == set(gridloom.__all__) - {
+        "__version__"
+    }

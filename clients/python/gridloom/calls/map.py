@@ -64,6 +64,9 @@ class MapResults(Pictured, Generic[R]):
         session.flush(session.connection.patience_s)
         return Group(session.connection, self.id)
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return self.group.__reduce__()
+
     def __len__(self) -> int:
         """The number of items, where it is known."""
         if self._run.total is None:

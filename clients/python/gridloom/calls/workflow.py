@@ -60,7 +60,7 @@ def chunks(function: Callable[..., Any], arguments: Iterable[Iterable[Any]], siz
 
 
 def _parts(word: str, given: tuple[Any, ...]) -> tuple[Workflow, ...]:
-    if len(given) == 1 and not isinstance(given[0], Workflow):
+    if len(given) == 1 and isinstance(given[0], Iterable):
         given = tuple(given[0])
     if not given and word == "chain":
         raise TypeError("chain() needs at least one part")

@@ -22,7 +22,11 @@ def run(words: list[str]) -> int:
 
     from gridloom.cli import exits
     from gridloom.cli.app import build
+    from gridloom.cli.shells import named_completion
 
+    completion = named_completion(words)
+    if completion is not None:
+        return completion
     word = verb_word(words)
     command = typer.main.get_command(build(word))
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridloom.cli.arguments import example
+from gridloom.cli.completion import complete_contexts
 from gridloom.cli.verb import Here, verb
 
 if TYPE_CHECKING:
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Choose between platforms.", no_args_is_help=True, rich_markup_mode=None)
 
-NameArgument = Annotated[str, typer.Argument(metavar="CONTEXT", show_default=False)]
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="CONTEXT", autocompletion=complete_contexts, show_default=False),
+]
 
 
 @app.command("list", epilog=example("gridloom contexts list"))
@@ -85,7 +89,7 @@ def set_context(
 def delete(here: Here, name: NameArgument) -> None:
     """Forget a context. The platform stays as it is."""
     _contexts().without(name).write()
-    here.screen.say(f"{name} is forgotten")
+    here.screen.settled({"name": name, "deleted": True}, f"{name} is forgotten")
 
 
 def _contexts() -> Contexts:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ProjectInfo,
         QueueInfo,
     )
+    from gridloom.jobs.logs import LogLine
 
 Document = dict[str, Any]
 
@@ -93,6 +94,19 @@ def change_document(change: JobChange) -> Document:
         "revision": change.revision,
         "snapshot": change.snapshot,
         "job": job_document(change.job),
+    }
+
+
+def line_document(line: LogLine) -> Document:
+    """One line that a job wrote, as `jobs logs` says it."""
+    source = line.source
+    return {
+        "element": source.element,
+        "role": source.role,
+        "index": source.index,
+        "attempt": source.attempt,
+        "stream": "stderr" if source.is_error else "stdout",
+        "text": line.text,
     }
 
 

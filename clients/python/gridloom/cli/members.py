@@ -46,4 +46,4 @@ def set_member(here: Here, user: UserArgument, role: RoleArgument) -> None:
 def remove(here: Here, user: UserArgument) -> None:
     """Take a role away: keys of this project open nothing any more."""
     here.client.access.remove_member(user)
-    here.screen.say(f"{user} is no member any more")
+    here.screen.settled({"user": user, "removed": True}, f"{user} is no member any more")

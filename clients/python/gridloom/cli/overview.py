@@ -33,13 +33,17 @@ class Overview:
     name: str
     nodes: list[NodeInfo]
     queues: list[QueueInfo]
-    active: list[JobInfo]
+    jobs: list[JobInfo]
+    """What runs, then what waits."""
 
 
 def look(client: Client, jobs_shown: int) -> Overview:
     """Look at everything once."""
-    active = islice(client.jobs(state="active", limit=jobs_shown), jobs_shown)
-    return Overview(client.name, client.nodes(), client.queues(), [job.info for job in active])
+    jobs: list[JobInfo] = []
+    for state in ("active", "pending"):
+        left = jobs_shown - len(jobs)
+        jobs += [job.info for job in islice(client.jobs(state=state, limit=left), left)]
+    return Overview(client.name, client.nodes(), client.queues(), jobs)
 
 
 def show_status(here: Here) -> None:
@@ -67,7 +71,7 @@ def show_top(here: Here, every_s: float) -> None:
     if here.screen.as_json:
         overview = look(here.client, jobs_shown=1000)
         document = _status_document(here, overview)
-        here.screen.document(document | {"jobs": [job_document(job) for job in overview.active]})
+        here.screen.document(document | {"jobs": [job_document(job) for job in overview.jobs]})
         return
     screen = console()
     if not sys.stdout.isatty():
@@ -94,7 +98,9 @@ def page(overview: Overview, width: int) -> Any:
     bars = [bar for node in overview.nodes for bar in _node_bars(node)]
     queues = table_of(QUEUE.columns, overview.queues, width)
     jobs = (
-        table_of(JOB.columns, overview.active, width) if overview.active else Text("nothing runs")
+        table_of(JOB.columns, overview.jobs, width)
+        if overview.jobs
+        else Text("nothing runs or waits")
     )
     return Group(title, *bars, Text(), queues, Text(), jobs)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gridloom.cli.arguments import example
+from gridloom.cli.completion import complete_pools
 from gridloom.cli.verb import Here, verb
 
 pools_app = typer.Typer(
@@ -16,7 +17,16 @@ functions_app = typer.Typer(
     help="List the functions that were called.", no_args_is_help=True, rich_markup_mode=None
 )
 
-PoolArgument = Annotated[str, typer.Argument(metavar="POOL", help="Its id.", show_default=False)]
+PoolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="POOL", help="Its id.", autocompletion=complete_pools, show_default=False
+    ),
+]
+PoolsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="POOL...", autocompletion=complete_pools, show_default=False),
+]
 
 
 @pools_app.command("list", epilog=example("gridloom pools list"))
@@ -42,7 +52,7 @@ def show(here: Here, pool: PoolArgument) -> None:
 @verb
 def close(
     here: Here,
-    pools: Annotated[list[str], typer.Argument(metavar="POOL...", show_default=False)],
+    pools: PoolsArgument,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for calls to end.")] = False,
 ) -> None:
     """End a pool's workers, after the calls that they are in."""

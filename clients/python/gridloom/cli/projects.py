@@ -82,7 +82,7 @@ def set_project(
 def delete(here: Here, name: NameArgument) -> None:
     """Remove a project and its queues, in which nothing is."""
     here.client.delete_project(name)
-    here.screen.say(f"project {name} is gone")
+    here.screen.settled({"name": name, "deleted": True}, f"project {name} is gone")
 
 
 def _words(quota: list[str], description: str | None) -> ProjectOptions:

@@ -86,7 +86,7 @@ def set_queue(
 def delete(here: Here, queue: QueueArgument) -> None:
     """Remove a queue in which nothing is."""
     here.client.delete_queue(queue)
-    here.screen.say(f"queue {queue} is gone")
+    here.screen.settled({"name": queue, "deleted": True}, f"queue {queue} is gone")
 
 
 def _words(

@@ -22,7 +22,7 @@ from gridloom.jobs.states import JobState
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gridloom.cli.verb import Here
@@ -57,19 +57,19 @@ def run_job(here: Here, asked: Submission) -> int:
         complain(f"gridloom: {error}")
         return exits.RUN_FAILED
     if asked.words["validate_only"]:
-        here.screen.say("valid: nothing was submitted")
+        here.screen.settled({"valid": True}, "valid: nothing was submitted")
         return exits.DONE
     if asked.detach or here.screen.as_json:
         here.screen.done(JOB, [job.info], lambda info: info.id)
         return exits.DONE
-    return _attended(here, job, asked.output_dir)
+    return _attended(here, job, asked)
 
 
-def _attended(here: Here, job: Job, output_dir: str) -> int:
+def _attended(here: Here, job: Job, asked: Submission) -> int:
     """Show its output until it is over; its exit code."""
     try:
         show_until_over(here, job)
-        return _ended(here, job, output_dir)
+        return _ended(here, job, asked)
     except KeyboardInterrupt:
         return _interrupted(job)
     except GridloomError as error:
@@ -79,7 +79,8 @@ def _attended(here: Here, job: Job, output_dir: str) -> int:
 
 def job_words(words: Mapping[str, Any]) -> tuple[list[str] | str, JobOptions]:
     """The options of the command line as the words of `client.run`."""
-    said = {word: value for word, value in words.items() if value not in ("", [], None, False)}
+    # A 0 that was said is no word left out: it is refused where it makes no sense.
+    said = {word: value for word, value in words.items() if value or _is_number(value)}
     command = said.pop("command")
     options: dict[str, Any] = {
         word: said[word] for word in said if word not in {"label", "env", "file", "output"}
@@ -92,6 +93,10 @@ def job_words(words: Mapping[str, Any]) -> tuple[list[str] | str, JobOptions]:
         if word in options:
             options[word] = point_of(options[word])
     return (" ".join(command) if said.get("shell") else command), cast("JobOptions", options)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:
@@ -161,12 +166,29 @@ def _wait_for_start(here: Here, job: Job) -> None:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _ended(here: Here, job: Job, output_dir: str) -> int:
+def unmatched(patterns: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """The patterns of outputs that nothing which was brought back answers to."""
+    from pathlib import PurePosixPath
+
+    files = [PurePosixPath(path) for path in paths]
+    known = {above for path in files for above in (path, *path.parents)}
+    return [
+        given
+        for given in patterns
+        if not any(path.match(given) for path in known)
+        # Of folders at any depth only that nothing came at all is told.
+        and not (files and "**" in given)
+    ]
+
+
+def _ended(here: Here, job: Job, asked: Submission) -> int:
     """Bring the outputs, say what went wrong, and answer with the command's own code."""
-    for path in job.outputs.save(output_dir):
+    for path in job.outputs.save(asked.output_dir):
         here.screen.say(f"gridloom: brought {path}")
     info = job.info
     if info.state is JobState.SUCCEEDED:
+        for pattern in unmatched(asked.words["output"], [each.path for each in info.outputs]):
+            complain(f'gridloom: it left no file "{pattern}"')
         return exits.DONE
     culprit = info
     if numbers := failed_numbers(info):

@@ -98,6 +98,13 @@ class Screen:
         else:
             self.words(sentence(item) for item in items)
 
+    def settled(self, document: dict[str, Any], text: str) -> None:
+        """What was done, where there is nothing left to show: a remark for people."""
+        if self.as_json:
+            self._json(document)
+        else:
+            self.say(text)
+
     def words(self, lines: Iterable[str]) -> None:
         """Plain lines on standard output."""
         for line in lines:
@@ -221,9 +228,14 @@ def console(*, stderr: bool = False) -> Console:
     """The terminal, or an endlessly wide pipe."""
     from rich.console import Console
 
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            """A reader that is gone is no failure of the verb: see `cli.verb`."""
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+    return Terminal(stderr=stderr, width=width, highlight=False, soft_wrap=False)
 
 
 def complain(text: str) -> None:

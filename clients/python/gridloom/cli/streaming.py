@@ -7,12 +7,12 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from gridloom.cli.documents import change_document
+from gridloom.cli.documents import change_document, line_document
 from gridloom.cli.screen import Noun
 from gridloom.cli.words import job_state, short_reason
 from gridloom.errors import UnavailableError
 from gridloom.jobs.execution import exec_requests, run_command
-from gridloom.jobs.logs import LineReading, LogPiece, LogQuery, LogReading, Source
+from gridloom.jobs.logs import LineReading, LogLine, LogPiece, LogQuery, LogReading, Source, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +31,21 @@ CHANGE: Noun[JobChange] = Noun(
     identifier=lambda change: change.job.id,
 )
 
+LINE: Noun[LogLine] = Noun(
+    "line",
+    columns=(),
+    document=line_document,
+    identifier=lambda line: line.text,
+)
+
 
 def print_logs(here: Here, job: Job, query: LogQuery) -> None:
     """One process's output as it is; lines of several with whose they are before them."""
+    checked(query, job.info)
+    if here.screen.as_json:
+        for line in here.client.connection.follow(LineReading(query)):
+            here.screen.line(LINE, line, "")
+        return
     if is_alone(job.info) or query.index is not None:
         for piece in here.client.connection.follow(LogReading(query)):
             write_piece(piece)

@@ -136,6 +136,7 @@ def _checked(function: Callable[..., None], here: Here, given: dict[str, Any]) -
     """Run the verb; what goes wrong ends as a sentence and an exit code."""
     try:
         function(here, **given)
+        sys.stdout.flush()  # a reader that is gone is to be heard of here
     except GridloomError as error:
         complain(f"gridloom: {error}")
         raise typer.Exit(exit_code_of(error)) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gridloom import ids
 from gridloom.jobs import listing, operations
 from gridloom.jobs.handle import Job, limit_s
-from gridloom.jobs.logs import LineReading, LogQuery
+from gridloom.jobs.logs import LineReading, LogQuery, checked
 from gridloom.jobs.outcome import result_of
 from gridloom.jobs.outputs import NamedOutputs, Output, Outputs
 from gridloom.jobs.picture import job_html, job_text
@@ -173,7 +173,7 @@ class AsyncJob:
     ) -> AsyncIterator[str]:
         """Its output, line by line, for `async for`. See `Job.logs`."""
         query = LogQuery(self._id, follow, role, index, tail, stream, attempt)
-        return self._lines(LineReading(query))
+        return self._lines(LineReading(checked(query, self._info)))
 
     async def _lines(self, reading: LineReading) -> AsyncIterator[str]:
         async for line in self._client.connection.follow(reading):

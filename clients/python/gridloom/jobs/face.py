@@ -80,6 +80,7 @@ class JobVerbs:
     def jobs(self, *, limit: int | None = None, **chosen: Unpack[JobFilter]) -> Iterator[Job]:
         """Jobs, newest first, read as they are asked for: `state`, `labels`, `queue`, `ids`, ..."""
         meant = self._chosen(chosen)
+        filters.filter_message(meant)  # a misspelt word is told here, not where jobs are read
         size = min(limit, listing.PAGE) if limit else listing.PAGE
         found = self.paged(lambda token: listing.jobs_page(meant, token, size))
         return (handle.Job(self, info.id, info) for info in islice(found, limit))

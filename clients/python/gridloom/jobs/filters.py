@@ -9,7 +9,7 @@ from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
 from gridloom.errors import InvalidRequestError
 from gridloom.jobs.dependencies import Dependencies, job_ids
 from gridloom.jobs.states import JobState, state_of
-from gridloom.options import check_options
+from gridloom.options import check_choice, check_options
 
 Labels: TypeAlias = str | Mapping[str, object]
 States: TypeAlias = str | JobState | Iterable[str | JobState]
@@ -20,6 +20,7 @@ _GROUPS = {
     "unfinished": (JobState.HELD, JobState.QUEUED, JobState.STARTING, JobState.RUNNING),
     "finished": (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED),
 }
+_STATE_WORDS = (*(state.value.lower() for state in JobState), *_GROUPS)
 
 
 class JobFilter(TypedDict, total=False):
@@ -64,6 +65,7 @@ def states_of(given: States) -> list[JobState]:
         given = given.replace(",", " ").split()
     found: dict[JobState, None] = {}
     for word in given:
+        check_choice("state", word.lower(), _STATE_WORDS)
         found.update(dict.fromkeys(_GROUPS.get(word.lower()) or (state_of(word),)))
     return list(found)
 

@@ -9,7 +9,7 @@ from gridloom import ids, units
 from gridloom.errors import GridloomError
 from gridloom.jobs import listing, operations
 from gridloom.jobs.execution import ExecResult, ExecTally, exec_requests, pieces_of, run_command
-from gridloom.jobs.logs import LineReading, LogQuery
+from gridloom.jobs.logs import LineReading, LogQuery, checked
 from gridloom.jobs.outcome import result_of
 from gridloom.jobs.outputs import Outputs
 from gridloom.jobs.picture import job_html, job_text
@@ -137,6 +137,8 @@ class Job:
         `tail` begins with the last lines only; `stream` is "stdout", "stderr" or "both".
         """
         query = LogQuery(self._id, follow, role, index, tail, stream, attempt)
+        if role or index is not None:
+            checked(query, self.info)
         reading = LineReading(query)
         return (line.text for line in self._client.connection.follow(reading))
 

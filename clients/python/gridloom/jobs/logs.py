@@ -13,6 +13,8 @@ from gridloom.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gridloom.jobs.info import JobInfo
+
 _STREAMS = {
     "stdout": scheduler_pb2.LOG_STREAM_STDOUT,
     "stderr": scheduler_pb2.LOG_STREAM_STDERR,
@@ -75,6 +77,19 @@ class LogQuery:
         if self.index is not None:
             request.index = units.whole(self.index, field="index")
         return request
+
+
+def checked(query: LogQuery, job: JobInfo) -> LogQuery:
+    """The query, refused where the job has no such role or replica: it would stay empty."""
+    roles = {role.name: role.replicas for role in job.roles}
+    if query.role:
+        check_choice("role", query.role, roles)
+    # The replicas of a pool come and go, and none has the number of another.
+    if query.index is not None and job.kind != "pool":
+        meant = [query.role] if query.role else list(roles)
+        most = max((roles[name] for name in meant), default=1)
+        units.whole(query.index, field="index", most=most - 1)
+    return query
 
 
 class LogReading:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,12 @@ def command_words(command: Command, *, shell: bool) -> list[str]:
                 allowed='["program", "argument"] or shell=True',
             )
         return [command]
+    if not isinstance(command, Iterable):
+        raise InvalidRequestError(
+            f"command cannot be {command!r}; give a list of words, or a line with shell=True",
+            field="command",
+            given=repr(command),
+        )
     words = [_word(word) for word in command]
     if not words or not words[0]:
         raise InvalidRequestError("command is empty", field="command", given=repr(command))

@@ -301,3 +301,13 @@ def test_calls_in_flight_survive_a_fork():
         assert forked(lambda: True) == 0
     futures += [square.submit(n) for n in range(500, 600)]
     assert [f.result(20) for f in futures] == [n * n for n in range(600)]
+
+
+def test_a_pickled_map_is_its_group(client):
+    results = client.calls.map(square, range(3))
+    assert pickle.loads(pickle.dumps(results)) == results.group
+    assert list(results) == [0, 1, 4]
+
+
+def test_a_pickled_client_is_one_of_the_same_platform(client):
+    assert pickle.loads(pickle.dumps(client)) is client

@@ -204,3 +204,10 @@ async def test_a_workflow_is_awaited(client):
     future = gridloom.chord([double.s(n) for n in range(4)], total.s()).submit()
     assert await future == 12
     assert await asyncio.gather(gridloom.group(double.s(1)).submit()) == [[2]]
+
+
+@pytest.mark.parametrize("word", [gridloom.chain, gridloom.group])
+@pytest.mark.parametrize("wrong", [add, None, 7])
+def test_what_is_no_signature_is_refused_by_what_it_is(word, wrong):
+    with pytest.raises(TypeError, match="takes signatures such as"):
+        word(wrong)

@@ -369,3 +369,23 @@ class TestQueues:
         node = pb.Node(name="n1", capacity={"cpu": 2000}, free={"cpu": 500}, schedulable=True)
         platform.script("ListNodes", pb.ListNodesResponse(nodes=[node]))
         assert client.nodes()[0].free == {"cpu": 500}
+
+
+def test_a_misspelt_filter_is_told_before_anything_is_read(client: Client):
+    with pytest.raises(errors.InvalidRequestError, match='did you mean "state"'):
+        client.jobs(sate="running")  # type: ignore[call-arg]
+
+
+def test_what_cannot_be_a_command_or_an_id_is_refused_by_name(client: Client):
+    with pytest.raises(errors.InvalidRequestError, match="command cannot be 5; give a list"):
+        client.run(5)  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidRequestError, match='"5" is not an id'):
+        client.get(5)  # type: ignore[arg-type]
+
+
+def test_logs_of_a_replica_that_there_is_not_are_refused(
+    client: Client, platform: ScriptedPlatform
+):
+    platform.script("GetJob", got(job()))
+    with pytest.raises(errors.InvalidRequestError, match="index cannot be 3"):
+        client.job(JOB).logs(index=3)

@@ -22,7 +22,7 @@ def test_states_are_named_in_any_case_alone_or_in_groups(given: str, states: lis
 
 
 def test_an_unknown_state_is_refused_with_the_nearest_one():
-    with pytest.raises(InvalidRequestError, match='did you mean "RUNNING"'):
+    with pytest.raises(InvalidRequestError, match='did you mean "running"'):
         states_of("runing")
 
 
