@@ -84,6 +84,7 @@ class AsyncConnection:
         limit, patience = Patience(timeout_s), Patience(self.connection.patience_s)
         while not following.over:
             route = await self._current_route()
+            patience.stream_begins()
             try:
                 async for item in self._stretch(route, following, limit, patience):
                     yield item
@@ -93,6 +94,7 @@ class AsyncConnection:
                 if refusal.is_deadline and timeout_s is not None:
                     raise TimeoutError(f"not over after {timeout_s:g} s") from None
             if not following.over:
+                patience.stream_ended(was_told=not refusal.is_silence)
                 await self._wait_or_raise(refusal, route.endpoint, patience, may_start=False)
 
     async def _stretch(

@@ -204,6 +204,7 @@ class Connection:
         limit, patience = Patience(timeout_s), Patience(self.patience_s)
         while not following.over:
             route = self.route()
+            patience.stream_begins()
             try:
                 yield from self._stretch(route, following, limit, patience)
                 refusal = Refusal(broken_off(route.endpoint.address), is_transient=True)
@@ -212,6 +213,7 @@ class Connection:
                 if refusal.is_deadline and timeout_s is not None:
                     raise TimeoutError(f"not over after {timeout_s:g} s") from None
             if not following.over:
+                patience.stream_ended(was_told=not refusal.is_silence)
                 # Who only looks on does not start a platform that was stopped on purpose.
                 self._wait_or_raise(refusal, route.endpoint, patience, may_start=False)
 

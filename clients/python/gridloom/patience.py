@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
+# A connection that cannot be made has failed by then: a stream that lasted longer was served.
+_CONNECTS_WITHIN_S = 30.0
+# So was one that the platform ended itself, unless it does so each time at once.
+_SERVED_AFTER_S = 0.5
 # Our own: whoever seeds `random` to have a study repeated gets the same numbers each time.
 _CHANCE = random.SystemRandom()
 
@@ -23,6 +27,7 @@ class Patience:
         self._limit_s = limit_s
         self._ends = None if limit_s is None else clock() + limit_s
         self._pause_s = _FIRST_PAUSE_S
+        self._stream_since = clock()
 
     @property
     def remaining_s(self) -> float | None:
@@ -34,6 +39,16 @@ class Patience:
         self._pause_s = _FIRST_PAUSE_S
         if self._limit_s is not None:
             self._ends = self._clock() + self._limit_s
+
+    def stream_begins(self) -> None:
+        """A stream is asked for, on which nothing may come for as long as nothing happens."""
+        self._stream_since = self._clock()
+
+    def stream_ended(self, *, was_told: bool) -> None:
+        """It is over, `was_told` so by the platform: if it was served, the trouble is a new one."""
+        lasted_s = self._clock() - self._stream_since
+        if lasted_s > (_SERVED_AFTER_S if was_told else _CONNECTS_WITHIN_S):
+            self.renewed()
 
     def next_pause_s(self, hint_s: float | None = None) -> float | None:
         """How long to wait before the next try; None when it would come too late."""

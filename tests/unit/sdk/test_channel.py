@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,16 @@ def test_who_only_looks_on_waits_for_a_platform_and_starts_none(platform: Script
     with pytest.raises(errors.UnavailableError):
         list(connection.follow(Counting(wanted=1)))
     assert set(never.asked[1:]) == {False}
+    connection.close()
+
+
+def test_a_stream_on_which_nothing_happened_for_long_is_taken_up_with_full_patience(
+    platform: ScriptedPlatform,
+):
+    stopping = Abort(grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE")
+    platform.script("WatchJobs", lambda _: time.sleep(0.6) or stopping, [change(1), None])
+    connection = Connection(Moving([platform.endpoint]), patience_s=0.3)
+    assert list(connection.follow(Counting(wanted=1))) == [1]
     connection.close()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from gridloom.patience import Patience
 
 
@@ -52,3 +53,16 @@ def test_the_users_own_random_numbers_are_not_touched():
     before = random.getstate()
     Patience(None).next_pause_s()
     assert random.getstate() == before
+
+
+def test_the_trouble_after_a_stream_that_was_served_is_a_new_one():
+    clock = Clock()
+    for was_told, lasted_s, remaining_s in (
+        *((True, 0.4, 9.6), (True, 20.0, 10.0)),
+        *((False, 9.0, 1.0), (False, 31.0, 10.0)),
+    ):
+        patience = Patience(10, clock)
+        patience.stream_begins()
+        clock.now += lasted_s
+        patience.stream_ended(was_told=was_told)
+        assert patience.remaining_s == pytest.approx(remaining_s)
