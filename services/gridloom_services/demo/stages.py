@@ -182,7 +182,7 @@ def _await_workers(pool: Any, workers: int) -> None:
     while (info := pool.info).workers < workers:
         if str(info.state) == "BROKEN" or time.monotonic() > ends_at:
             raise GridloomError(
-                f"{pool.id} has {info.workers} of {workers} workers: {info.reason or info.state}"
+                f"{pool.id} has {info.workers} of {workers} workers: {pool.explain()}"
             )
         time.sleep(0.05)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from gridloom.channel import Connection
+    from gridloom.jobs.info import Explanation
 
 T = TypeVar("T")
 
@@ -343,6 +344,13 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
         """The lines that the call printed, where its function has `capture_output`."""
         following = reading.OutputFollowing(self.id, follow=follow)
         return lines_of(one.text for one in self._source.connection.follow(following))
+
+    def explain(self) -> Explanation:
+        """Why it has no result yet: what it waits for, and behind what."""
+        from gridloom.calls.explaining import explain_call
+
+        self._source.let_arrive(self)
+        return self._source.connection.run(explain_call(self.id))
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._awaited().__await__()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
     from gridloom.calls.mapping import MapOptions
+    from gridloom.jobs.info import Explanation
     from gridloom.operation import Operation
 
 R = TypeVar("R")
@@ -138,6 +139,12 @@ class Pool:
     def state(self) -> PoolState:
         """What it is doing now."""
         return PoolState(self.info.state)
+
+    def explain(self) -> Explanation:
+        """Why its calls wait, and behind what."""
+        from gridloom.calls.explaining import explain_pool
+
+        return self.calls.connection.run(explain_pool(self.id))
 
     def resize(self, workers: int) -> PoolInfo:
         """Let it have at most this many workers."""
