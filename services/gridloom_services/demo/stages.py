@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import field
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +131,11 @@ def search(study: Study) -> str:
         "env": ENV,
         "name": "digits",
     }
-    with study.client.pool(initializer=fits.use, initargs=(images, labels), **options) as pool:
+    own = _users_module(study.folder)
+    with study.client.pool(initializer=own.use, initargs=(images, labels), **options) as pool:
         _await_workers(pool, study.workers)
         started = time.perf_counter()
-        done = pool.starmap(fits.fit, fits.tasks(), progress=study.progress)
+        done = pool.starmap(own.fit, fits.tasks(), progress=study.progress)
         study.fits = list(done)
         study.wall_s = time.perf_counter() - started
     _compare(study.fits, study.serial["fits"])
@@ -174,6 +178,21 @@ STAGES = (
     Stage("evaluate  command job", evaluate),
     Stage("report    command job", report),
 )
+
+
+def _users_module(folder: Path) -> Any:
+    """`fits` as a module that lies beside a user's work.
+
+    It travels with its functions, as installed packages do not: workers elsewhere have no demo.
+    """
+    place = Path(shutil.copy(PROGRAMS / "fits.py", folder))
+    loader = SourceFileLoader("fits", str(place))
+    spec = spec_from_loader("fits", loader, origin=str(place))
+    assert spec is not None
+    module = module_from_spec(spec)
+    sys.modules["fits"] = module
+    loader.exec_module(module)
+    return module
 
 
 def _await_workers(pool: Any, workers: int) -> None:
