@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,8 +87,12 @@ class Ground:
 
     def revive(self) -> None:
         """Start the platform again where its clients do not: they have an address only."""
+        platform = EmbeddedPlatform(self.home)
+        # The port of one that was killed answers until all of its threads have ended.
+        while platform_pid(self.home) is None and platform.running() is not None:
+            time.sleep(0.005)
         if self.relay is not None:
-            EmbeddedPlatform(self.home).start()
+            platform.start()
 
     def address(self) -> tuple[str, int] | None:
         """Where the platform listens now."""

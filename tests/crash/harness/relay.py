@@ -29,9 +29,7 @@ class Relay:
         with self._lock:
             torn, self._open = self._open, set()
         for each in torn:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+            _tear(each)
         return len(torn) // 2
 
     def __enter__(self) -> Self:
@@ -69,4 +67,11 @@ class Relay:
         for each in (one, other):
             with self._lock:
                 self._open.discard(each)
-            each.close()
+            _tear(each)
+
+
+def _tear(each: socket.socket) -> None:
+    # Closed alone, it would stay open as long as another thread reads from it.
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
@@ -45,6 +45,7 @@ class AuditInterceptor(CallInterceptor):
 
     def _wrapped(self, method: Method, behaviour: Behaviour) -> Behaviour:
         async def call(request: Any, context: Any) -> Any:
+            source = _Source.of(context)
             answer, error = None, None
             try:
                 answer = await behaviour(request, context)
@@ -53,10 +54,11 @@ class AuditInterceptor(CallInterceptor):
                 raise
             finally:
                 if not getattr(request, "validate_only", False):
-                    self._note(method, context, request, answer, error)
+                    self._note(method, source, request, answer, _outcome(error, context))
             return answer
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            source = _Source.of(context)
             error: BaseException | None = None
             try:
                 async for response in behaviour(request, context):
@@ -65,19 +67,19 @@ class AuditInterceptor(CallInterceptor):
                 error = raised
                 raise
             finally:
-                self._note(method, context, None, None, error)
+                self._note(method, source, None, None, _outcome(error, context))
 
         return stream if inspect.isasyncgenfunction(behaviour) else call
 
     def _note(
-        self, method: Method, context: Any, request: Any, answer: Any, error: BaseException | None
+        self, method: Method, source: _Source, request: Any, answer: Any, outcome: tuple[str, str]
     ) -> None:
         admission = admission_or_none()
         if admission is None or admission.caller.kind == "service":
             return
         caller, rule = admission.caller, RULES[method.path]
         objects = [*_objects(rule, request, answer), *admission.objects]
-        result, detail = _outcome(error, context)
+        result, detail = outcome
         self._trail.add(
             AuditEntry(
                 id=uuid.uuid4().hex,
@@ -87,15 +89,30 @@ class AuditInterceptor(CallInterceptor):
                 actor=caller.name,
                 actor_kind=caller.kind,
                 key_id=caller.key_id or caller.job_id,
-                origin=_origin(context),
+                origin=source.origin,
                 project=admission.project,
                 objects=tuple(objects[:MOST_OBJECTS]),
                 object_count=len(objects),
                 result=result,
                 detail=detail,
-                request_id=_metadata(context, "x-request-id"),
+                request_id=source.request_id,
             )
         )
+
+
+class _Source(NamedTuple):
+    """Who called, and how they name their request.
+
+    It is asked for as a call begins: gRPC ends the process where it is asked for the peer of a call
+    that is over, and a stream that its client left is closed at any later time.
+    """
+
+    origin: str
+    request_id: str
+
+    @classmethod
+    def of(cls, context: Any) -> _Source:
+        return cls(_origin(context), _metadata(context, "x-request-id"))
 
 
 def _objects(rule: Rule, request: Any, answer: Any) -> Iterator[str]:
