@@ -251,6 +251,7 @@ def test_it_waits_until_the_names_of_the_services_are_known(nginx, ports, areas,
         Front(forgetful, addresses, tmp_path) as front,
         grpc.insecure_channel(front.address) as channel,
     ):
+        grpc.channel_ready_future(channel).result(60)
         assert list(call(channel, "objects", "Name_It"))
 
 

@@ -271,7 +271,7 @@ def test_a_cancel_told_to_the_host_alone_ends_the_call_too(service, one):
 def test_there_is_a_worker_for_each_replica(service, start_host):
     start_host(replicas=3)
     numbers = {service.worker().hello.worker_id for _ in range(3)}
-    assert numbers == {f"job_test.a1.here.{number}" for number in (1, 2, 3)}
+    assert numbers == {f"job_test.a1.here.0.{number}" for number in (1, 2, 3)}
     host = service.host()
     assert host.take("host", lambda status: status.workers == 3).broken == ""
 

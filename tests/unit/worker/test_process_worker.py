@@ -39,7 +39,7 @@ def _speak(times):
 
 def test_the_hello_says_who_it_is(worker):
     hello = worker.hello
-    assert hello.worker_id == "job_test.a1.here.1"
+    assert hello.worker_id == "job_test.a1.here.0.1"
     assert hello.host_id == "job_test.a1.here.0"
     assert hello.pool_id == POOL_ID
     assert hello.slots == 1

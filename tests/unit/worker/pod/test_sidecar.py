@@ -111,7 +111,8 @@ def test_an_order_to_stop_ends_the_command(pod):
 
 def test_a_command_that_does_not_listen_is_killed_after_the_shortest_grace(pod):
     with pod.command("trap '' TERM; echo deaf; while :; do sleep 1; done") as process:
-        eventually_now(lambda: (pod.run / "stdout").read_bytes() == b"deaf\n")
+        said = pod.run / "stdout"
+        eventually_now(lambda: said.exists() and said.read_bytes() == b"deaf\n")
         pod.say("stop", {"grace_s": 600, "reason": "first"})
         sidecar = Sidecar(pod.order(), pod.store, pod.run, pod.told)
         timer = threading.Timer(0.2, pod.say, ("stop", {"grace_s": 0, "reason": "second"}))
