@@ -593,6 +593,8 @@ def test_results_are_read_from_a_new_process_after_the_first_one_died(home, clie
         future = slow.submit(9)
         assert client.calls.session.flush(30) and future.state
         next(results)
+        while not results.group.info.sealed:
+            time.sleep(0.01)
         print(results.group.id, future.id, flush=True)
         os.kill(os.getpid(), 9)
     """

@@ -13,6 +13,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -103,8 +105,9 @@ class Front:
 
 
 def _answers(port: int) -> bool:
+    """It says that it is well; while it looks at its configuration, it only takes connections."""
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+            return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
-    return True
