@@ -49,7 +49,7 @@ test: $(VENV)/.installed-dev ## Run the tests (under 5 minutes on 2 cores)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-dev ## Run the tests that take tens of seconds each
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
 .PHONY: crash
 crash: $(VENV)/.installed-dev ## Break a platform at random, 200 times (under 20 minutes; ARGS="--seeds 10 --first 7")

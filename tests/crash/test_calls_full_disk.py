@@ -65,6 +65,7 @@ def has_room(client: gridloom.Client) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_calls_that_were_accepted_end_once_there_is_room_and_the_rest_is_refused(
     home: Home, disk: Path
 ):

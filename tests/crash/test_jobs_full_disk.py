@@ -49,6 +49,7 @@ def submit_until_refused(client: gridloom.Client) -> tuple[list[gridloom.Job], G
     raise AssertionError("the disk was never full")
 
 
+@pytest.mark.slow
 def test_what_was_accepted_ends_once_there_is_room_and_the_rest_is_refused(
     home: Home, disk: Path, tmp_path: Path
 ):

@@ -123,6 +123,7 @@ def test_it_ends_itself_when_nobody_needs_it(tmp_path):
         assert platform.said("stopping")["reason"] == "idle for 0.3 s"
 
 
+@pytest.mark.slow
 def test_an_open_call_keeps_it_alive(tmp_path):
     may_end = threading.Event()
 

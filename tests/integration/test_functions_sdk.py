@@ -314,6 +314,7 @@ def test_a_map_keeps_order_and_uses_all_workers(client):
     assert len({pid for *_, pid in found}) == 2
 
 
+@pytest.mark.slow
 def test_a_large_map_of_short_items_needs_few_calls(client):
     assert list(square.map(range(20_000))) == [n * n for n in range(20_000)]
     before = client.calls.session.outbox.last

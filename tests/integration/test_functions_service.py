@@ -463,6 +463,7 @@ async def test_a_back_off_and_its_count_survive_a_restart(tmp_path, connect, hir
         await again.drop()
 
 
+@pytest.mark.slow
 async def test_at_most_once_is_not_begun_again_after_a_crash(tmp_path, connect, hire):
     first = await Service(tmp_path).start()
     client = await connect(first)
@@ -1078,6 +1079,7 @@ async def test_a_stop_ends_streams_with_try_again(tmp_path, connect):
     assert await client.call.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.slow
 async def test_the_same_on_postgresql(tmp_path, postgres_url, connect, hire):
     store = SqlCallStore(postgres_url)
     first = await Service(tmp_path, store).start()

@@ -28,6 +28,7 @@ def migrated(name: str, home: Path, **settings: object) -> ServiceProcess:
     return process
 
 
+@pytest.mark.slow
 def test_all_services_share_a_database_and_can_be_migrated_again_and_at_once(
     tmp_path, postgres_url
 ):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import grpc
+import pytest
 from gridloom_services.common.app import Limits
 from gridloom_services.common.server import server_options
 
@@ -41,6 +42,7 @@ class Listener:
         return grpc.method_handlers_generic_handler("test.Silence", {"Listen": method})
 
 
+@pytest.mark.slow
 async def test_a_client_that_is_frozen_is_let_go_and_one_that_only_waits_is_not():
     listener = Listener()
     server = grpc.aio.server(options=server_options(Limits(), silence_ms=1000))

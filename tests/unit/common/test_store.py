@@ -293,6 +293,7 @@ async def test_a_password_is_not_told():
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.slow
 async def test_a_service_is_alone_on_its_postgresql_database(postgres_url):
     first = await Database.open(postgres_url, SCHEMA, sole=True)
     other = dataclasses.replace(SCHEMA, service="other", tables=MetaData())
@@ -306,6 +307,7 @@ async def test_a_service_is_alone_on_its_postgresql_database(postgres_url):
     await second.close()
 
 
+@pytest.mark.slow
 async def test_one_that_lost_its_place_while_the_server_was_away_ends(postgres_url):
     with run_process(
         postgres_url,

@@ -57,6 +57,7 @@ def test_this_interpreters_packages_are_named_with_what_they_need():
     assert grpcio in needs[f"pkg:pypi/grpcio-status@{version('grpcio-status')}"]
 
 
+@pytest.mark.slow
 def test_references_are_unique_and_lead_somewhere():
     found = bill("platform", "1.2")
     names = [component["bom-ref"] for component in found["components"]]
@@ -65,6 +66,7 @@ def test_references_are_unique_and_lead_somewhere():
     assert wanted <= set(names)
 
 
+@pytest.mark.slow
 def test_the_same_content_gives_the_same_bytes(root: Path):
     assert json.dumps(bill("front", "1.2", root)) == json.dumps(bill("front", "1.2", root))
     assert bill("front", "1.2", root)["serialNumber"] != bill("front", "1.3", root)["serialNumber"]
