@@ -97,9 +97,17 @@ class Spoken:
             messages.append(message)
         return messages
 
-    def after_frames(self) -> session_pb2.OpenSessionRequest:
-        """What refers to frames."""
-        seals = [session_pb2.GroupSeal(number=number) for number in list(self.seals)]
+    def after_frames(self, packed: int) -> session_pb2.OpenSessionRequest:
+        """What refers to frames, whose calls are those up to the number `packed`.
+
+        Seals of groups that have calls behind it are still waiting themselves, behind those calls:
+        said before them, they would end the group without them.
+        """
+        seals = [
+            session_pb2.GroupSeal(number=number)
+            for number, last in list(self.seals.items())
+            if last <= packed
+        ]
         return session_pb2.OpenSessionRequest(seals=seals, cancels=list(self.cancels))
 
     def forget(self, acknowledged: int) -> None:
@@ -290,7 +298,7 @@ class Outbox:
         """What a new stream must be told before anything new, in order."""
         frames = [sent.frame for sent in list(self._sent)]
         again = [session_pb2.OpenSessionRequest(frames=[frame]) for frame in frames]
-        return [*self.spoken.before_frames(), *again, self.spoken.after_frames()]
+        return [*self.spoken.before_frames(), *again, self.spoken.after_frames(self._packed)]
 
     def take(self) -> session_pb2.OpenSessionRequest:
         """The next message; waits for something to say."""

@@ -135,6 +135,19 @@ def test_definitions_are_said_again_in_messages_of_a_moderate_size(outbox):
     assert [len(message.functions) for message in messages if message.functions] == [3, 2]
 
 
+def test_a_new_stream_does_not_hear_a_seal_before_the_calls_that_still_wait(outbox):
+    put(outbox, b"a")
+    outbox.take()
+    put(outbox, b"b")  # while there was no stream
+    outbox.spoken.seals[4] = 2
+    outbox.control(lambda message: message.seals.add(number=4))
+    assert not outbox.unacknowledged()[-1].seals
+    message = outbox.take()
+    assert [frame.first_sequence for frame in message.frames] == [2]
+    assert [seal.number for seal in message.seals] == [4]
+    assert [seal.number for seal in outbox.unacknowledged()[-1].seals] == [4]
+
+
 def test_a_sealed_group_is_forgotten_once_a_later_call_is_on_disk(outbox):
     outbox.spoken.specs[1] = session_pb2.CallSpec(number=1, group=4)
     outbox.spoken.groups[4] = session_pb2.GroupDefinition(number=4)
