@@ -42,6 +42,7 @@ def put_encoded(
         needed: tuple[Any, ...] = encoded.dependencies
         failed = next((one for one in needed if one.is_over and not one.settled), None)
         if failed is not None:
+            sink._sequence = 0  # noqa: SLF001  # it has no number: it is never sent
             sink.fail(_error_of(failed))
             return
         extras = Extras(items, needed, encoded.objects)

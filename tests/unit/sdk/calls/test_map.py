@@ -302,3 +302,13 @@ def test_a_map_reads_in_the_background_of_other_work(client):
     assert isinstance(client.calls.session, Session)
     first, second = square.map(range(100)), square.map(range(100))
     assert list(zip(first, second, strict=True)) == [(n * n, n * n) for n in range(100)]
+
+
+def test_a_call_that_was_never_sent_can_be_named_and_shown(service):
+    failed = picky.submit(3)
+    error = failed.exception(10)
+    assert error is not None
+    unsent = square.submit(failed)
+    assert type(unsent.exception(10)) is type(error)
+    assert unsent.number == 0
+    assert repr(unsent).startswith(f"<CallFuture {unsent.id} ")
