@@ -95,6 +95,7 @@ class SchedulerApp:
             issue_token=self._token,
             address=self._context.address,
             on_fatal=self._fatal,
+            spare_devices=self._settings.spare_devices,
         )
 
     def add_to(self, server: grpc.aio.Server) -> None:

@@ -81,6 +81,8 @@ class Surroundings:
     address: str
     # Hears of an error after which this scheduler must not go on.
     on_fatal: Callable[[BaseException], None]
+    # Nodes with devices are kept for those who ask for some.
+    spare_devices: bool = True
 
 
 def _stopping() -> UnavailableError:
@@ -157,7 +159,13 @@ class Control:
     async def _begin(self) -> None:
         runtime, store = self._with.runtime, self._with.store
         contents = await store.load()
-        core = Core(contents, self._with.clock, runtime.features, self._wake.set)
+        core = Core(
+            contents,
+            self._with.clock,
+            runtime.features,
+            self._wake.set,
+            spare_devices=self._with.spare_devices,
+        )
         ended = await store.jobs(core.awaited())
         nodes, names = await runtime.capacity(), await runtime.names()
         core.rebuild(nodes, {job_id: job.state for job_id, job in ended.items()})

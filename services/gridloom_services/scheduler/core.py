@@ -44,13 +44,15 @@ class Core:
         clock: Clock,
         features: frozenset[Feature],
         on_change: Callable[[], None],
+        *,
+        spare_devices: bool = True,
     ) -> None:
         self._clock = clock
         self._contents = contents
         self.board = Board(contents)
         self.journal = Journal(self.board, on_change)
         self.timers = Timers()
-        self.engine = Engine()
+        self.engine = Engine(spare_devices=spare_devices)
         self.planner = Planner(self.engine, self.journal)
         self.ledger = Ledger(self.board, self.journal, clock)
         self.eligibility = Eligibility(self.board, self.planner, self.ledger, self.timers, clock)

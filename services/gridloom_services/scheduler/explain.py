@@ -62,6 +62,7 @@ _WAITS = {
     Wait.BACKOFF: PendingReason.RETRY_BACKOFF,
 }
 _MOST_NAMED = 5
+_SPARED = "nodes with devices are kept for those who ask for some"
 
 
 def explain(core: Core, target: Target, clock: Clock) -> Answer:
@@ -116,13 +117,14 @@ def _engine_answer(found: Explanation, queue: str) -> Answer:
 def _engine_message(found: Explanation, queue: str) -> str:
     asked = shown_amount(found.resource, found.asked)
     available = shown_amount(found.resource, found.available)
+    spared = f" ({_SPARED})" if found.spares_devices else ""
     sentences = {
         Reason.QUEUE_CLOSED: f"queue {queue} is closed",
         Reason.QUEUE_QUOTA: f"the quota of queue {queue} leaves {available}; it asks for {asked}",
         Reason.PROJECT_QUOTA: f"the quota of project {queue.partition('/')[0]} leaves {available};"
         f" it asks for {asked}",
         Reason.ARRAY_LIMIT: "as many of its elements run as the array allows at once",
-        Reason.RESOURCES: f"not enough is free: it asks for {asked}, {available} is there",
+        Reason.RESOURCES: f"not enough is free: it asks for {asked}, {available} is there{spared}",
         Reason.PRIORITY: "there is room, but a start that was promised to a job ahead needs it",
         Reason.NODES_TOO_SMALL: f"no node here could hold it: it asks for {asked}, at most"
         f" {available} is there",

@@ -21,6 +21,8 @@ class SchedulerSettings:
     # Projects and queues with their quotas, brought about at each start: JSON, or the path of a
     # file with it; `declared.py` says what stands there.
     projects: str = ""
+    # Nodes with devices (GPUs) are kept for those who ask for some, unless a job fits nowhere else.
+    spare_devices: bool = True
     # Of each stream of a replica, the middle of what is longer is dropped.
     log_limit_bytes: int = bounded(256 << 20, least=1 << 16)
     # Events of jobs that ended earlier than this are let go.

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gridloom.api.scheduler.v1 import scheduler_pb2
 from gridloom_services.scheduler.explain import PendingReason
 from gridloom_services.scheduler.queue import Queue
+from gridloom_services.scheduler.runtime.base import NodeCapacity
 from gridloom_services.scheduler.spec import Condition, Dependency, RetryPolicy
 from gridloom_services.scheduler.states import FailureClass
 
-from tests.support.scheduler import a_role, a_spec, an_array
+from tests.support.scheduler import Platform, a_role, a_spec, an_array
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gridloom_services.scheduler.explain import Answer
 
-    from tests.support.scheduler import Platform
+
+_WITH_GPUS = {"cpu": 4000, "memory": 8 << 30, "nvidia.com/gpu": 4}
 
 
 async def why(platform: Platform, identifier: str) -> Answer:
@@ -86,6 +91,17 @@ async def test_what_is_short_is_named_with_what_is_ahead(platform: Platform):
     assert behind.ahead == (second,)
     assert behind.ahead_count == 1
     assert "1 job is ahead of it" in behind.message
+
+
+async def test_room_that_is_kept_for_devices_is_not_taken_for_free(tmp_path: Path):
+    plain = NodeCapacity("plain", {"cpu": 4000, "memory": 8 << 30})
+    platform = Platform(tmp_path, nodes=(plain, replace(plain, name="gpus", capacity=_WITH_GPUS)))
+    await platform.begin()
+    _, second = await platform.submit(a_spec(a_role(cpu=3000)), a_spec(a_role(cpu=3000)))
+    answer = await why(platform, second)
+    assert (answer.asked, answer.available) == (3000, 1000)
+    assert "nodes with devices are kept for those who ask for some" in answer.message
+    await platform.end()
 
 
 async def test_a_quota_is_named(platform: Platform):

@@ -127,6 +127,7 @@ class Explanation:
     the whole gang and all its nodes, or of one replica and the best node, whichever is the
     obstacle; for a quota, what the gang asks and what the queue has left. `ahead` are the first
     jobs (at most 100) of its queue that come before it, in order, `ahead_count` how many there are.
+    `spares_devices`: there are nodes with devices, which are kept for those who ask for some.
     """
 
     reason: Reason
@@ -136,6 +137,7 @@ class Explanation:
     ahead: tuple[str, ...] = ()
     ahead_count: int = 0
     promised_start: int | None = None
+    spares_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gridloom_services.scheduler.engine.budget import Budget
 from gridloom_services.scheduler.engine.decisions import Explanation, Reason
 from gridloom_services.scheduler.engine.jobs import GROWTH, JOB
 from gridloom_services.scheduler.engine.misfit import shape_misfit
-from gridloom_services.scheduler.engine.reach import NEVER
+from gridloom_services.scheduler.engine.reach import NEVER, PLAIN
 from gridloom_services.scheduler.engine.room import Room
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Explainer:
             ahead=tuple(jobs.ids[other] for other in ahead),
             ahead_count=ahead_count,
             promised_start=None if held is None else held.start,
+            spares_devices=self._reaches.of(jobs.klass[row]) == PLAIN,
         )
 
     def waiting(self, apart: Collection[str]) -> tuple[int, frozenset[str]]:
