@@ -13,10 +13,13 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gridloom.worker.pod import order as orders
+from gridloom.worker.pod.absence import Absence, search_domains
 from gridloom.worker.pod.command import Command, find_command
 from gridloom.worker.pod.message import MOST_BYTES, Farewell
 from gridloom.worker.pod.store import store_list, store_outputs, store_streams
@@ -36,6 +39,8 @@ _SHORTEST_S = 0.02
 _LONGEST_S = 0.25
 # How long who began to listen too late waits for a word that may have been said before.
 _UNHEARD_S = 2.0
+# How often who is told to go and cannot asks whether the platform is there at all.
+_ASK_AGAIN_S = 1.0
 
 
 class Sidecar:
@@ -195,6 +200,7 @@ def main() -> int:
         sidecar.is_dismissed = True
 
     signal.signal(signal.SIGTERM, dismiss)
+    threading.Thread(target=_leave_what_is_left, args=(sidecar,), daemon=True).start()
     command = find_command(orders.RUN)
     came_late = command is not None and command.is_over
     sidecar.run().write(orders.MESSAGE)
@@ -202,6 +208,15 @@ def main() -> int:
     while not sidecar.is_dismissed and time.monotonic() < leave_at:
         time.sleep(_SHORTEST_S)
     return 0
+
+
+def _leave_what_is_left(sidecar: Sidecar) -> None:
+    """End at once where nothing can be brought out any more: the platform was uninstalled."""
+    address = urlsplit(os.environ.get("GRIDLOOM_ADDRESS", ""))
+    absence = Absence(address.hostname or "localhost", search_domains())
+    while not (sidecar.is_dismissed and absence.is_certain()):
+        time.sleep(_ASK_AGAIN_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":
