@@ -108,6 +108,11 @@ class Floor:
         pool = self.pools.find(pool_id)
         return pool.row.job_id if pool is not None else ""
 
+    def is_draining(self, pool_id: str) -> bool:
+        """Whether the processes of its present job were told to end."""
+        pool = self.pools.find(pool_id)
+        return pool is not None and pool.is_draining
+
     def worker_joined(self, pool_id: str) -> None:
         """A worker is ready."""
         self.pools.worker_joined(pool_id)

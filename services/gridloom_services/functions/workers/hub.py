@@ -44,6 +44,9 @@ class PoolRegister(Protocol):
     def job_of(self, pool_id: str) -> str:
         """The pool's present job; empty where that is not known (yet)."""
 
+    def is_draining(self, pool_id: str) -> bool:
+        """Whether the processes of its present job were told to end."""
+
     def worker_joined(self, pool_id: str) -> None:
         """A worker is ready."""
 
@@ -144,6 +147,8 @@ class WorkerHub:
         self._attempts[job_id] = whose.attempt
         if link.is_host:
             self._hosts[link.worker_id] = link
+            if self._pools.is_draining(link.pool_id):  # it was on its way when the others were told
+                link.send(worker_pb2.ServiceFrame(drain=worker_pb2.Drain()))
         else:
             self._add_worker(link)
 
@@ -156,6 +161,7 @@ class WorkerHub:
         self._workers[peer.id] = peer
         hello = link.hello
         worker = Worker(peer.id, hello.pool_id, hello.host_id, hello.slots, _now())
+        worker.draining = self._pools.is_draining(hello.pool_id)
         self._dispatcher.join(worker)
         self._pools.worker_joined(hello.pool_id)
         self._metrics.workers.set(len(self._workers))

@@ -53,6 +53,7 @@ class Register:
     def __init__(self):
         self.job = "job_1"
         self.joined = self.left = 0
+        self.drains = False
         self.broken = []
 
     def admits(self, pool_id, python):
@@ -63,6 +64,10 @@ class Register:
 
     def worker_joined(self, pool_id):
         self.joined += 1
+
+    def is_draining(self, pool_id):
+        del pool_id
+        return self.drains
 
     def worker_left(self, pool_id):
         self.left += 1
@@ -252,6 +257,17 @@ async def test_draining_reaches_the_hosts_of_a_pool_and_no_worker_gets_more(floo
     floor.hub.joined(host)
     floor.hub.joined(worker)
     assert floor.hub.drain(POOL)
+    assert host.sent[-1].HasField("drain")
+    floor.rig.submit(floor.rig.lane())
+    floor.pump()
+    assert worker.batches == []
+
+
+async def test_a_host_that_comes_when_the_others_were_told_to_end_is_told_so_too(floor):
+    floor.register.drains = True
+    host, worker = Link("h"), Link("w1", host="h")
+    floor.hub.joined(host)
+    floor.hub.joined(worker)
     assert host.sent[-1].HasField("drain")
     floor.rig.submit(floor.rig.lane())
     floor.pump()
