@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.handle import Job
     from gridloom.jobs.role import Role
     from gridloom.jobs.states import FailureClass, JobState, PendingReason
+    from gridloom.mpi_jobs.function import mpi
     from gridloom.retries import Retries
     from gridloom.worker.context import current_call
 
@@ -46,6 +47,7 @@ __all__ = [
     "errors",
     "function",
     "group",
+    "mpi",
 ]
 
 # Where each name lives.
@@ -64,6 +66,7 @@ _HOMES = {
     "chord": "gridloom.calls.workflow",
     "chunks": "gridloom.calls.workflow",
     "group": "gridloom.calls.workflow",
+    "mpi": "gridloom.mpi_jobs.function",
     "current_call": "gridloom.worker.context",
 }
 _MODULES = {"aio", "errors"}

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.projects import ProjectOptions
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
+    from gridloom.mpi_jobs.face import AsyncMpi
     from gridloom.operation import Operation
     from gridloom.options import Defaults
 
@@ -105,6 +106,13 @@ class AsyncClient:
             await asyncio.to_thread(self.calls.let_arrive, identifier)
             return await open_group(self.connection, identifier)
         return await asyncio.to_thread(self.sync.get, identifier)
+
+    @property
+    def mpi(self) -> AsyncMpi:
+        """MPI programs and functions, awaited."""
+        from gridloom.mpi_jobs.face import AsyncMpi
+
+        return AsyncMpi(self)
 
     # ---- submission
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gridloom.endpoint import Endpoint
     from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.locate import Place
+    from gridloom.mpi_jobs.face import Mpi
 
 else:
     inventory = LazyModule("gridloom.inventory")
@@ -77,6 +78,13 @@ class Client(JobVerbs):
         from gridloom.access.face import Access
 
         return Access(self)
+
+    @property
+    def mpi(self) -> Mpi:
+        """MPI programs and functions: `client.mpi.run(["./solver"], ranks=8)`."""
+        from gridloom.mpi_jobs.face import Mpi
+
+        return Mpi(self)
 
     # ---- anything by its id
 

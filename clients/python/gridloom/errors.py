@@ -201,8 +201,13 @@ class JobError(GridloomError):
         return self._whole("signal") or None
 
     @property
+    def rank(self) -> int | None:
+        """The MPI rank that failed first; None where it was none, or nobody knows which."""
+        return self._whole("rank")
+
+    @property
     def log_tail(self) -> str:
-        """The last lines that it wrote."""
+        """The last lines that it wrote; of MPI ranks that ran too long, where each of them was."""
         return self._text("log_tail")
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ _STUBS = {
     "scheduler": ("gridloom.api.scheduler.v1.scheduler_pb2_grpc", "SchedulerServiceStub"),
     "access": ("gridloom.api.scheduler.v1.access_pb2_grpc", "AccessServiceStub"),
     "functions": ("gridloom.api.functions.v1.functions_pb2_grpc", "FunctionsServiceStub"),
+    "mpi": ("gridloom.api.mpi.v1.mpi_pb2_grpc", "MpiServiceStub"),
     "objects": ("gridloom.api.objects.v1.objects_pb2_grpc", "ObjectsServiceStub"),
 }
 

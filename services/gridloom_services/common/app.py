@@ -8,7 +8,7 @@ which opens the store and makes the parts; it calls no other service, and leaves
 it fails. Then, in this order: `add_to` (before the server listens), `start` (gangs are adopted,
 background work begins; calls to this service are refused as unavailable until it returns, those to
 services earlier in the order are answered), calls, `drain`, `stop`. The order is objects,
-scheduler, functions.
+scheduler, functions, mpi.
 """
 
 from __future__ import annotations

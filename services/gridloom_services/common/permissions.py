@@ -125,6 +125,11 @@ _FUNCTIONS = {
     "ServeCalls": _GANGS,
 }
 
+_MPI = {
+    # The scheduler, which is asked in the caller's name, writes the job down.
+    "SubmitMpiJob": Rule(_SUBMITTER),
+}
+
 # Objects belong to no project: whoever knows a digest has been told it by a job or a result.
 _OBJECTS = {
     "PutObject": Rule(_SUBMITTER, Scope.ANYWHERE),
@@ -141,6 +146,7 @@ _SERVICES_OF_TODAY = {
     "gridloom.api.scheduler.v1.SchedulerService": _SCHEDULER,
     "gridloom.api.scheduler.v1.AccessService": _ACCESS,
     "gridloom.api.functions.v1.FunctionsService": _FUNCTIONS,
+    "gridloom.api.mpi.v1.MpiService": _MPI,
     "gridloom.api.objects.v1.ObjectsService": _OBJECTS,
     "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
 }

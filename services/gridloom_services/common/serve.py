@@ -166,11 +166,12 @@ def run_alone(
     service: str,
     kind: type[Any],
     build: Callable[[PlatformContext, Any], Awaitable[App]],
-    schema: Schema,
+    schema: Schema | None,
 ) -> int:
     """Run one service as this process, until SIGTERM or SIGINT; the exit code.
 
-    With the word `migrate` on the command line: only its migrations.
+    With the word `migrate` on the command line: only its migrations, of which a service that keeps
+    nothing (`schema` is None) has none.
     """
     words = argparse.ArgumentParser(prog=f"python -m gridloom_services.{service}")
     words.add_argument("verb", nargs="?", choices=("serve", "migrate"), default="serve")
@@ -182,7 +183,7 @@ def run_alone(
         run_loop(_serve(settings, part))
 
     if words.parse_args().verb == "migrate":
-        return guarded(lambda: migrate(service, kind, schema))
+        return 0 if schema is None else guarded(lambda: migrate(service, kind, schema))
     return guarded(serve)
 
 

@@ -86,6 +86,7 @@ class ServerSettings:
     objects_address: str = ""
     scheduler_address: str = ""
     functions_address: str = ""
+    mpi_address: str = ""
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -94,6 +95,7 @@ class ServerSettings:
             "objects": self.objects_address,
             "scheduler": self.scheduler_address,
             "functions": self.functions_address,
+            "mpi": self.mpi_address,
         }
         return {service: address for service, address in every.items() if address}
 

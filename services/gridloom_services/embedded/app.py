@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gridloom_services.common.settings import ServerSettings
 
 # Each is started after those that it calls, and stopped before them.
-SERVICES = ("objects", "scheduler", "functions")
+SERVICES = ("objects", "scheduler", "functions", "mpi")
 
 
 def run(asked: Mapping[str, Any]) -> int:

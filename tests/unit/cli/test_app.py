@@ -38,6 +38,7 @@ VERBS = {
     "projects": ("list", "show", "create", "set", "delete"),
     "queues": ("list", "create", "set", "delete"),
     "functions": ("list",),
+    "mpi": ("run",),
     "pools": ("list", "show", "close"),
     "contexts": ("list", "show", "use", "set", "delete"),
     "keys": ("create", "list", "revoke"),

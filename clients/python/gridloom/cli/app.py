@@ -13,6 +13,7 @@ from gridloom.cli import (
     keys,
     login,
     members,
+    mpi,
     platform,
     pools,
     projects,
@@ -35,7 +36,7 @@ PLATFORM_VERBS = {
 }
 OWN_VERBS = frozenset(
     {
-        *("run", "jobs", "projects", "queues", "functions", "pools"),
+        *("run", "mpi", "jobs", "projects", "queues", "functions", "pools"),
         *("top", "up", "down", "status", "contexts"),
         *("login", "logout", "whoami", "keys", "members", "audit"),
     }
@@ -112,6 +113,7 @@ def build(verb_word: str | None = None) -> typer.Typer:
     )
     leaving = {"allow_interspersed_args": False}
     app.command(epilog=run_verb.EXAMPLE, context_settings=leaving)(run_verb.run)
+    app.add_typer(mpi.app, name="mpi")
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(projects.app, name="projects")
     app.add_typer(queues.app, name="queues")

@@ -22,7 +22,7 @@ from gridloom.jobs.states import JobState
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gridloom.cli.verb import Here
@@ -62,19 +62,23 @@ def run_job(here: Here, asked: Submission) -> int:
     if asked.detach or here.screen.as_json:
         here.screen.done(JOB, [job.info], lambda info: info.id)
         return exits.DONE
-    return _attended(here, job, asked)
+    return attended(job, lambda: _shown(here, job, asked))
 
 
-def _attended(here: Here, job: Job, asked: Submission) -> int:
-    """Show its output until it is over; its exit code."""
+def attended(job: Job, show: Callable[[], int]) -> int:
+    """What `show` answers, which follows the job to its end; unless that is interrupted."""
     try:
-        show_until_over(here, job)
-        return _ended(here, job, asked)
+        return show()
     except KeyboardInterrupt:
         return _interrupted(job)
     except GridloomError as error:
         complain(f"gridloom: {error}\ngridloom: {job.id} goes on: {come_back(job)}")
         return exits.RUN_FAILED
+
+
+def _shown(here: Here, job: Job, asked: Submission) -> int:
+    show_until_over(here, job)
+    return _ended(here, job, asked)
 
 
 def job_words(words: Mapping[str, Any]) -> tuple[list[str] | str, JobOptions]:

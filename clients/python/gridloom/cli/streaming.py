@@ -13,6 +13,7 @@ from gridloom.cli.words import job_state, short_reason
 from gridloom.errors import UnavailableError
 from gridloom.jobs.execution import exec_requests, run_command
 from gridloom.jobs.logs import LineReading, LogLine, LogPiece, LogQuery, LogReading, Source, checked
+from gridloom.mpi_jobs.logs import MPI, RankReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,9 @@ def print_logs(here: Here, job: Job, query: LogQuery) -> None:
         for line in here.client.connection.follow(LineReading(query)):
             here.screen.line(LINE, line, "")
         return
+    if job.info.kind == MPI:
+        _print_rank_lines(here, query)
+        return
     if is_alone(job.info) or query.index is not None:
         for piece in here.client.connection.follow(LogReading(query)):
             write_piece(piece)
@@ -53,6 +57,14 @@ def print_logs(here: Here, job: Job, query: LogQuery) -> None:
     for line in here.client.connection.follow(LineReading(query)):
         out = sys.stderr if line.source.is_error else sys.stdout
         print(f"{mark_of(job.info, line.source)}{line.text}", file=out, flush=True)
+
+
+def _print_rank_lines(here: Here, query: LogQuery) -> None:
+    """Of one rank as they are; of all, with the rank before each."""
+    for line in here.client.connection.follow(RankReading(query)):
+        mark = "" if line.rank is None or query.index is not None else f"[{line.rank}] "
+        out = sys.stderr if line.is_error else sys.stdout
+        print(f"{mark}{line.text}", file=out, flush=True)
 
 
 def is_alone(job: JobInfo) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.projects import ProjectOptions
     from gridloom.jobs.queues import QueueOptions
     from gridloom.jobs.role import Command
+    from gridloom.mpi_jobs import job as mpi_job
     from gridloom.operation import Operation
     from gridloom.options import Defaults
 
@@ -33,6 +34,7 @@ else:
     filters = LazyModule("gridloom.jobs.filters")
     handle = LazyModule("gridloom.jobs.handle")
     listing = LazyModule("gridloom.jobs.listing")
+    mpi_job = LazyModule("gridloom.mpi_jobs.job")
     operations = LazyModule("gridloom.jobs.operations")
     project_operations = LazyModule("gridloom.jobs.projects")
     queue_operations = LazyModule("gridloom.jobs.queues")
@@ -75,7 +77,9 @@ class JobVerbs:
 
     def job(self, job_id: str) -> Job:
         """The handle of an existing job or array element; a `NotFoundError` where there is none."""
-        return handle.Job(self, job_id, self.connection.run(operations.get(job_id)))
+        info = self.connection.run(operations.get(job_id))
+        kind = mpi_job.MpiJob if info.kind == "mpi" else handle.Job
+        return kind(self, job_id, info)
 
     def jobs(self, *, limit: int | None = None, **chosen: Unpack[JobFilter]) -> Iterator[Job]:
         """Jobs, newest first, read as they are asked for: `state`, `labels`, `queue`, `ids`, ..."""

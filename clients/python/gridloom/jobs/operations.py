@@ -52,7 +52,7 @@ def submit(
     validate_only = any(request.get("validate_only", False) for request in requests)
     specs = [draft.spec for draft in drafts]
     if not validate_only:
-        stored = yield Blocking(lambda connection: _send_files(connection, drafts))
+        stored = yield Blocking(lambda connection: send_files(connection, drafts))
         specs = [draft.with_objects(refs) for draft, refs in zip(drafts, stored, strict=True)]
     request = pb.SubmitJobsRequest(jobs=specs, validate_only=validate_only)
     answer: pb.SubmitJobsResponse = yield Call("scheduler", "SubmitJobs", request)
@@ -195,7 +195,7 @@ def _draft(request: JobRequest, defaults: Defaults, folder: Path) -> JobDraft:
     )
 
 
-def _send_files(connection: Connection, drafts: Sequence[JobDraft]) -> list[list[list[ObjectRef]]]:
+def send_files(connection: Connection, drafts: Sequence[JobDraft]) -> list[list[list[ObjectRef]]]:
     """Store every file of the drafts; one that is there already is not sent again."""
     from concurrent.futures import ThreadPoolExecutor
 

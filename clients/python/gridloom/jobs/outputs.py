@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gridloom.channel import Connection
     from gridloom.jobs.info import JobInfo, OutputInfo
 
+# What ranks leave for the SDK is no output of the user's.
+OWN_FOLDERS = (".gridloom-mpi/",)
+
 
 def output_names(job: JobInfo) -> dict[str, OutputInfo]:
     """What each file is called: its path where one process wrote all of them.
@@ -25,6 +28,8 @@ def output_names(job: JobInfo) -> dict[str, OutputInfo]:
     is_gang = len(job.roles) > 1 or any(role.replicas > 1 for role in job.roles)
     named = {}
     for output in job.outputs:
+        if output.path.startswith(OWN_FOLDERS):
+            continue
         element = f"{output.element}/" if is_array else ""
         replica = f"{output.role}.{output.index}/" if is_gang else ""
         named[f"{element}{replica}{output.path}"] = output

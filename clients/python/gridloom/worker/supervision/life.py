@@ -231,7 +231,8 @@ class Supervision:
         if code < 0:
             return handover.APPLICATION_ERROR, f"ended by {_signal_name(-code)}"
         if code > 0:
-            return handover.APPLICATION_ERROR, f"exit code {code}"
+            told = self._reports.verdict if self._reports else None
+            return told or (handover.APPLICATION_ERROR, f"exit code {code}")
         return handover.NO_FAILURE, ""
 
     def _end(self, code: int | None, failure_class: str, reason: str) -> End:

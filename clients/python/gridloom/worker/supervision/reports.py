@@ -11,6 +11,7 @@ from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import ReplicaEnd
 
 _LONGEST_LINE_BYTES = 65536
+_TELLABLE = {handover.APPLICATION_ERROR, handover.TIME_LIMIT}
 
 
 class Reports:
@@ -27,6 +28,8 @@ class Reports:
         self.descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.ended: dict[str, ReplicaEnd] = {}
         self.wants_notice = False
+        # Class and reason of a failure, as the process itself tells it.
+        self.verdict: tuple[str, str] | None = None
         self._seen: set[str] = set()
         self._rest = b""
 
@@ -50,16 +53,25 @@ class Reports:
                 *lines, rest = (self._rest + os.read(self.descriptor, 65536)).split(b"\n")
                 self._rest = rest[-_LONGEST_LINE_BYTES:]
                 for line in lines:
-                    self._take(line.split())
+                    self._take(line)
 
-    def _take(self, words: list[bytes]) -> None:
+    def _take(self, line: bytes) -> None:
         """Note one line; what is no known line is left out."""
+        words = line.split()
         if words == [b"notify"]:
             self.wants_notice = True
+        if words[:1] == [b"failed"]:
+            self._take_verdict(line.decode("utf-8", "replace"))
+            return
         with contextlib.suppress(ValueError):
             keyword, index, code = words
             if keyword == b"ended":
                 self.ended.setdefault(str(int(index)), self._end(int(index), int(code)))
+
+    def _take_verdict(self, line: str) -> None:
+        _, failure_class, *reason = [*line.split(" ", 2), "", ""][:3]
+        if failure_class in _TELLABLE and any(reason) and self.verdict is None:
+            self.verdict = failure_class, reason[0]
 
     def _end(self, index: int, code: int) -> ReplicaEnd:
         exit_code, number = handover.exit_outcome(code)

@@ -1,0 +1,1 @@
+"""MPI jobs: programs and functions on ranks, and what came of each rank."""

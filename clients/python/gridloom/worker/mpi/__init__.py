@@ -1,0 +1,1 @@
+"""What runs inside an MPI job: the rank agent of each host, and the ranks of MPI functions."""

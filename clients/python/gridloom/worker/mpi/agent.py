@@ -1,0 +1,291 @@
+"""The agent's work: launch, listen, judge, report. See `gridloom.worker.rank_agent`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridloom.worker.mpi import verdict
+from gridloom.worker.mpi.call import RankCall
+from gridloom.worker.mpi.folder import STREAMS, RankFolder
+from gridloom.worker.mpi.implementations import (
+    KNOWN,
+    Launcher,
+    NotHereError,
+    find_launcher,
+    foreign_library,
+    mpiexec_command,
+    rank_environment,
+)
+from gridloom.worker.mpi.report import Failure, Kind
+from gridloom.worker.mpi.scripts import rank_program
+from gridloom.worker.mpi.stacks import place_of, rank_stacks
+from gridloom.worker.mpi.streams import Ears
+from gridloom.worker.mpi.tagging import Tagger
+from gridloom.worker.supervision.processes import descendants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridloom.worker.mpi.spec import LaunchSpec
+
+_NEVER = float("inf")
+# After the launcher has failed, what ranks still have to say is on its way for so long.
+_LINGER_S = 0.05
+_EXIT_TERMINATED = 128 + signal.SIGTERM
+_PLACES_SHOWN = 3
+_LAUNCHER_MARK = b"[mpiexec] "
+
+
+class Agent:
+    """One job, from the launch of its ranks to their end."""
+
+    def __init__(self, spec: LaunchSpec, environment: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._environment = dict(environment)
+        self._here = Path.cwd()
+        self._report_file = environment.get("GRIDLOOM_REPORT_FILE", "")
+        place = Path(self._report_file).parent if self._report_file else Path(tempfile.mkdtemp())
+        self._folder = RankFolder(place / "ranks", spec.ranks)
+        self._taggers = {stream: Tagger() for stream in STREAMS}
+        self._launcher_lines: list[bytes] = []
+        self._rests: dict[str, bytes] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._code: int | None = None
+        self._failure: Failure | None = None
+        self._is_told_to_end = False
+        self._call = RankCall(0, spec.ranks, self._folder.path, root_only=spec.root_only)
+
+    def run(self) -> int:
+        """Launch, and stay until the end; the exit code."""
+        ends_at = time.monotonic() + (self._spec.timeout_s or _NEVER)
+        self._ears = Ears()
+        try:
+            self._launch()
+        except (NotHereError, OSError) as error:
+            self._failure = Failure(str(error), exit_code=verdict.EXIT_NOT_FOUND)
+        while self._code is None and self._failure is None:
+            left_s = ends_at - time.monotonic()
+            self._ears.wait(min(max(left_s, 0), 3600.0))
+            self._look(is_late=time.monotonic() >= ends_at)
+        return self._finish()
+
+    # ---- the beginning
+
+    def _launch(self) -> None:
+        spec = self._spec
+        path = os.pathsep.join(
+            (str(Path(sys.executable).parent), self._environment.get("PATH", ""))
+        )
+        self._environment["PATH"] = path
+        self._check_hosts()
+        launcher = find_launcher(spec.implementation, path)
+        self._check_program(launcher, path)
+        self._folder.prepare()
+        self._unpack_modules()
+        self._listen()
+        environment = rank_environment(launcher, spec, self._environment)
+        environment["GRIDLOOM_MPI_FOLDER"] = str(self._folder.path)
+        command = mpiexec_command(launcher, spec, self._folder.shell(self._rank_command()))
+        # In a session of its own: who ends this agent's group lets it end the ranks in order.
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._ears.when_over(self._process.pid, self._reap)
+        for name, stream in (("out", self._process.stdout), ("err", self._process.stderr)):
+            assert stream is not None
+            self._ears.listen(os.dup(stream.fileno()), partial(self._launcher_says, name))
+            stream.close()
+
+    def _check_hosts(self) -> None:
+        here = int(self._environment.get("GRIDLOOM_REPLICAS") or self._spec.ranks)
+        if here != self._spec.ranks:
+            raise NotHereError(
+                f"only {here} of {self._spec.ranks} ranks are on this node: ranks of one job must"
+                " share a node"
+            )
+
+    def _check_program(self, launcher: Launcher, path: str) -> None:
+        if self._spec.is_function:
+            return
+        word = self._spec.command[0]
+        program = shutil.which(word, path=path)
+        if program is None:
+            raise NotHereError(f'rank 0: there is no program "{word}" where the ranks run')
+        if other := foreign_library(program, launcher.implementation):
+            raise NotHereError(
+                f'rank 0: "{word}" is linked against {other}, but this job runs under'
+                f" {KNOWN[launcher.implementation].title}: name the other implementation"
+            )
+
+    def _unpack_modules(self) -> None:
+        """The user's own, where each rank looks for them."""
+        if self._spec.bundle:
+            import zipfile
+
+            bundle = self._here / self._spec.bundle
+            with zipfile.ZipFile(bundle) as archive:
+                archive.extractall(bundle.with_suffix(""))
+
+    def _rank_command(self) -> list[str]:
+        if self._spec.is_function:
+            return [sys.executable, "-m", "gridloom.worker.mpi.rank"]
+        return rank_program(self._spec.command, self._environment["PATH"])
+
+    def _listen(self) -> None:
+        for rank in range(self._spec.ranks):
+            for stream in STREAMS:
+                descriptor = self._folder.open_stream(stream, rank)
+                self._ears.listen(descriptor, partial(self._rank_writes, stream, rank))
+        self._ears.listen(self._folder.open_said(), self._ranks_say)
+
+    # ---- what comes
+
+    def _rank_writes(self, stream: str, rank: int, data: bytes) -> None:
+        _write(stream, self._taggers[stream].feed(rank, data))
+
+    def _launcher_says(self, stream: str, data: bytes) -> None:
+        *lines, self._rests[stream] = (self._rests.get(stream, b"") + data).split(b"\n")
+        self._launcher_lines += lines
+        _write(stream, b"".join(_LAUNCHER_MARK + line + b"\n" for line in lines))
+
+    def _ranks_say(self, data: bytes) -> None:
+        """Lines `value CALL RANK` and `error CALL RANK WORDS`; a line comes in one piece."""
+        *lines, self._rests["said"] = (self._rests.get("said", b"") + data).split(b"\n")
+        for line in lines:
+            kind, number, rank, words = [*line.decode("utf-8", "replace").split(" ", 3), ""][:4]
+            if int(number) == self._call.number:
+                self._call.answered(int(rank), Kind(kind), words)
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self._code = self._process.wait()
+
+    def _look(self, *, is_late: bool) -> None:
+        """Is there a reason to end?"""
+        if self._ears.signals:
+            self._ears.signals.clear()
+            self._pass_on_the_end()
+        if self._call.failed is not None:
+            self._failure = self._call.failure()
+        elif is_late and self._code is None and not self._is_told_to_end:
+            self._failure = self._too_late()
+
+    def _pass_on_the_end(self) -> None:
+        """Ranks are told to end as this agent was; how long they may take, others see to."""
+        self._is_told_to_end = True
+        _send(self._rank_processes(), signal.SIGTERM)
+
+    def _rank_processes(self) -> list[int]:
+        """Programs of ranks, not the shells above them: those are to see how they end."""
+        shells = [self._folder.pid(rank) for rank in range(self._spec.ranks)]
+        return [pid for shell in shells if shell is not None for pid in descendants(shell)]
+
+    def _too_late(self) -> Failure:
+        stacks = rank_stacks(self._folder, are_ours=self._spec.is_function)
+        for rank, stack in stacks.items():
+            _write("err", self._taggers["err"].feed(rank, f"{stack.rstrip()}\n".encode()))
+        limit = f"the {self._spec.limit_name} of {self._spec.timeout_s:g} s"
+        places = [f"rank {rank} in {place_of(stacks[rank])}" for rank in sorted(stacks)]
+        shown = "; ".join(places[:_PLACES_SHOWN]) + ("; ..." if places[_PLACES_SHOWN:] else "")
+        first = min(stacks, default=-1)
+        return Failure(
+            f"{limit}: {shown}" if shown else limit,
+            first,
+            exit_code=124,
+            is_timeout=True,
+            stacks={str(rank): stack for rank, stack in stacks.items()},
+        )
+
+    # ---- the end
+
+    def _finish(self) -> int:
+        self._end_ranks()
+        self._ears.wait(_LINGER_S if self._failure or self._code else 0)
+        self._ears.drain()
+        for stream, tagger in self._taggers.items():
+            _write(stream, tagger.finish())
+        failure = self._judged()
+        self._leave_report(failure)
+        if failure is None:
+            return 0
+        _write("err", f"[agent] {failure.reason}\n".encode())
+        self._tell_supervisor(failure)
+        return failure.exit_code or 1
+
+    def _end_ranks(self) -> None:
+        """Of a job that has failed nothing may go on."""
+        if self._process is not None and self._code is None:
+            _send([*self._rank_processes(), self._process.pid], signal.SIGKILL)
+            self._reap()
+
+    def _judged(self) -> Failure | None:
+        if self._failure is not None:
+            return self._failure
+        if self._is_told_to_end and self._code:
+            return Failure("it was told to end", exit_code=_EXIT_TERMINATED)
+        if self._call.failed is not None:
+            return self._call.failure()
+        if self._code == 0:
+            return self._silent_rank()
+        lines = self._taggers["err"].last
+        return (
+            verdict.aborted(lines, self._launcher_lines)
+            or verdict.first_bad(self._folder.exits())
+            or verdict.launcher_failure("mpiexec", self._code or 1)
+        )
+
+    def _silent_rank(self) -> Failure | None:
+        """A rank of a function that ended well, and yet has no result."""
+        if not self._spec.is_function or self._spec.is_world or self._call.is_complete:
+            return verdict.first_bad(self._folder.exits())
+        rank = self._call.missing()[0]
+        return Failure(f"rank {rank} ended without a result", rank)
+
+    def _leave_report(self, failure: Failure | None) -> None:
+        if failure is None and not self._spec.is_function:
+            return
+        path = self._here / self._spec.report
+        with contextlib.suppress(OSError):  # a full disk: the reason is told all the same
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self._call.report(failure).encoded())
+
+    def _tell_supervisor(self, failure: Failure) -> None:
+        if not self._report_file:
+            return
+        kind = "TIME_LIMIT" if failure.is_timeout else "APPLICATION_ERROR"
+        line = f"failed {kind} {failure.reason}".replace("\n", " ")[:2000]
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._report_file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, f"{line}\n".encode())
+            finally:
+                os.close(descriptor)
+
+
+def _write(stream: str, data: bytes) -> None:
+    """To our own stream, all of it; nothing can be done where that is gone."""
+    descriptor = 1 if stream == "out" else 2
+    view = memoryview(data)
+    with contextlib.suppress(OSError):
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)

@@ -1,0 +1,66 @@
+"""One call of a function on all ranks, as far as the agent knows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridloom.worker.mpi.report import Answer, Failure, Kind, Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RankCall:
+    """Collects the ranks' answers; their bytes stay in files until the report is made."""
+
+    def __init__(self, number: int, ranks: int, folder: Path, *, root_only: bool = False) -> None:
+        self.number = number
+        self._ranks = ranks
+        self._folder = folder
+        self._root_only = root_only
+        self._kinds: dict[int, Kind] = {}
+        # The rank that raised first, and what it said of it.
+        self.failed: tuple[int, str] | None = None
+
+    def answered(self, rank: int, kind: Kind, words: str) -> None:
+        """A rank has come to its end."""
+        self._kinds[rank] = kind
+        if kind is Kind.ERROR and self.failed is None:
+            self.failed = rank, words
+
+    @property
+    def is_complete(self) -> bool:
+        """Every rank has answered."""
+        return len(self._kinds) == self._ranks
+
+    def missing(self) -> list[int]:
+        """The ranks that have not answered."""
+        return [rank for rank in range(self._ranks) if rank not in self._kinds]
+
+    def failure(self) -> Failure | None:
+        """What the first error makes of it."""
+        if self.failed is None:
+            return None
+        rank, words = self.failed
+        return Failure(f"rank {rank}: {words}", rank)
+
+    def report(self, failure: Failure | None) -> Report:
+        """What there is of every rank that answered."""
+        answers = tuple(
+            Answer(rank, kind, self._content(rank, kind))
+            for rank, kind in sorted(self._kinds.items())
+        )
+        return Report(answers, failure)
+
+    def _content(self, rank: int, kind: Kind) -> bytes:
+        if self._root_only and rank and kind is Kind.VALUE:
+            return b""
+        path = self._folder / answer_name(self.number, rank)
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+
+def answer_name(number: int, rank: int) -> str:
+    """The file in which a rank leaves its answer."""
+    return f"answer.{number}.{rank}"

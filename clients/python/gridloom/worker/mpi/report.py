@@ -1,0 +1,68 @@
+"""What became of the ranks, as it travels: one line of JSON, and then the ranks' own bytes."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a rank has left."""
+
+    VALUE = "value"  # the pickle of a result
+    ERROR = "error"  # a CallError of the functions API, serialised
+    NOTHING = "nothing"
+
+
+class Answer(NamedTuple):
+    """One rank's."""
+
+    rank: int
+    kind: Kind
+    data: bytes = b""
+
+
+class Failure(NamedTuple):
+    """Why it failed. `rank` is -1 where it was no rank; `stacks` say where each rank was."""
+
+    reason: str
+    rank: int = -1
+    exit_code: int = 1
+    signal: int = 0
+    is_timeout: bool = False
+    stacks: dict[str, str] = {}  # noqa: RUF012  # never changed
+
+
+class Report(NamedTuple):
+    """Of one call on all ranks."""
+
+    answers: tuple[Answer, ...]
+    failure: Failure | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """It says more than a log would: what was raised, or where each rank was."""
+        has_stacks = self.failure is not None and bool(self.failure.stacks)
+        return has_stacks or any(each.kind is Kind.ERROR for each in self.answers)
+
+    def encoded(self) -> bytes:
+        """As it travels."""
+        head = {
+            "answers": [(each.rank, each.kind, len(each.data)) for each in self.answers],
+            "failure": self.failure and self.failure._asdict(),
+        }
+        return b"".join((json.dumps(head).encode(), b"\n", *(each.data for each in self.answers)))
+
+
+def decoded(data: bytes | bytearray | memoryview) -> Report:
+    """Read back what `encoded` gave."""
+    view = memoryview(data)
+    head_size = bytes(data).index(b"\n") + 1
+    head = json.loads(bytes(view[:head_size]))
+    answers, at = [], head_size
+    for rank, kind, size in head["answers"]:
+        answers.append(Answer(rank, Kind(kind), bytes(view[at : at + size])))
+        at += size
+    failure = head["failure"]
+    return Report(tuple(answers), Failure(**failure) if failure else None)

@@ -1,0 +1,1 @@
+"""The `mpi` service: MPI programs and MPI functions become gangs of the scheduler."""

