@@ -115,6 +115,11 @@ e2e: $(VENV)/.installed-dev ## Test on a real cluster (KEEP=1 keeps it, ARGS="-k
 	@trap 'test -n "$${KEEP:-}" || $(BIN)/python -m tests.e2e.cluster down' EXIT; \
 	  $(BIN)/python -m pytest -n 0 -v -s tests/e2e $(ARGS)
 
+.PHONY: e2e-scale
+e2e-scale: $(VENV)/.installed-dev ## Measure on that cluster, with a thousand jobs on nodes simulated by kwok
+	@trap 'test -n "$${KEEP:-}" || $(BIN)/python -m tests.e2e.cluster down' EXIT; \
+	  E2E_FIGURES=1 $(BIN)/python -m pytest -n 0 -v -s tests/e2e/figures $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the other verbs made
 	rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

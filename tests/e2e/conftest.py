@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.e2e.cluster.cluster import Cluster
 
 _A_TEST_S = 600
+# What is long and rare has a verb of its own.
+collect_ignore = [] if os.environ.get("E2E_FIGURES") else ["figures"]
 _LAST = "test_uninstall.py"
 
 

@@ -8,6 +8,8 @@ import gridloom
 import pytest
 from gridloom import errors
 
+from tests.e2e.support.release import NAME
+
 if TYPE_CHECKING:
     from gridloom.client import Client
 
@@ -31,3 +33,7 @@ def test_every_pod_runs_as_nobody_on_a_file_system_that_is_read_only(release: Re
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         for container in pod["spec"]["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_charts_own_test_finds_it_well(release: Release):
+    assert "Succeeded" in release.helm("test", NAME, "--timeout", "180s")

@@ -38,9 +38,9 @@ class Cluster:
         return run([kubectl_program(), "--kubeconfig", self.kubeconfig, *words], text=text)
 
     def node_address(self) -> str:
-        """The address of a node, where NodePorts are reached from this machine."""
-        nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
-        addresses = nodes[-1]["status"]["addresses"]
+        """Where NodePorts are reached from this machine: the first worker, which is never lost."""
+        node = json.loads(self.kubectl("get", "node", self.workers()[0], "-o", "json"))
+        addresses = node["status"]["addresses"]
         return next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
 
     def workers(self) -> list[str]:

@@ -38,9 +38,13 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
     "coredns": {"coredns": "."},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
 }
 # Those that a node image has in it, or is used with.
 OF_CLUSTERS = ("kubernetes", "kind", "crictl", "etcd", "coredns")
+# Those that no test needs: built by who measures with them.
+_OF_FIGURES = ("kwok",)
+OF_TESTS = tuple(module for module in PROGRAMS if module not in _OF_FIGURES)
 
 
 @dataclass(frozen=True, slots=True)

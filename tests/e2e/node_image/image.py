@@ -17,7 +17,7 @@ from tests.e2e.node_image import store
 from tests.e2e.node_image.components import Components, listed_images
 from tests.e2e.node_image.go_programs import (
     OF_CLUSTERS,
-    PROGRAMS,
+    OF_TESTS,
     built,
     kubernetes_version,
     place_of,
@@ -59,8 +59,8 @@ def name() -> str:
 
 
 def build_programs() -> None:
-    """Build all Go programs into the cache: the long part, which needs no docker and no root."""
-    for module in PROGRAMS:
+    """Build the tests' Go programs into the cache: the long part, without docker and root."""
+    for module in OF_TESTS:
         built(module)
 
 

@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.images.build import own_python
+from tests.e2e.images.build import every_image, own_python
 from tests.e2e.machine.places import E2E, REPOSITORY, run_folder
 from tests.e2e.machine.run import run, say, step
 from tests.e2e.node_image.go_programs import built
@@ -28,8 +28,9 @@ SERVICES = ("scheduler", "functions", "objects")
 class Release:
     """The platform in the cluster: installed, upgraded, uninstalled."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, namespace: str = NAMESPACE) -> None:
         self.cluster = cluster
+        self.namespace = namespace
         self.address = f"http://{cluster.node_address()}:{NODE_PORT}"
 
     def install(self) -> None:
@@ -42,27 +43,27 @@ class Release:
         say(f"installed and ready in {time.monotonic() - started:.1f} s")
 
     def upgrade(self, *words: str) -> None:
-        """Bring the chart as it is now, with further settings."""
-        values = self._values()
-        self.helm("upgrade", "--install", NAME, str(CHART), "-f", str(values), *_WAIT, *words)
+        """Bring the chart and the images as they are now, with further settings."""
+        values = ("-f", str(self._values()), *self._revisions())
+        self.helm("upgrade", "--install", NAME, str(CHART), *values, *_WAIT, *words)
 
     def uninstall(self) -> None:
         """Remove it with its namespace."""
         with step("helm uninstall"):
             self.helm("uninstall", NAME, "--ignore-not-found", *_WAIT)
-            self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
-            if self.cluster.ours:
+            self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+            if self.cluster.ours and self.namespace == NAMESPACE:
                 remove_volumes(self.cluster)
 
     def helm(self, *words: str) -> str:
         """What helm answers."""
         program = built("helm").path("helm")
-        place = ["--namespace", NAMESPACE, "--kubeconfig", str(self.cluster.kubeconfig)]
+        place = ["--namespace", self.namespace, "--kubeconfig", str(self.cluster.kubeconfig)]
         return run([program, *words, *place])
 
     def kubectl(self, *words: str, text: str | None = None) -> str:
         """What kubectl answers, in the release's namespace."""
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words, text=text)
+        return self.cluster.kubectl("--namespace", self.namespace, *words, text=text)
 
     def objects(self, kind: str, *words: str) -> list[dict[str, Any]]:
         """Objects of one kind in the namespace."""
@@ -87,6 +88,17 @@ class Release:
         """Until the component's pods answer again."""
         kind = "statefulset" if component == "postgresql" else "deployment"
         self.kubectl("rollout", "status", f"{kind}/{NAME}-{component}", "--timeout=180s")
+
+    def _revisions(self) -> list[str]:
+        """Images keep their names: pods of a cluster that was kept are told that they are new."""
+        if not self.cluster.ours:
+            return []
+        images = {image.target: image.name for image in every_image([])}
+        words = []
+        for target in (*SERVICES, "front"):
+            found = run(["docker", "image", "inspect", "-f", "{{.Id}}", images[target]]).strip()
+            words += ["--set", f"{target}.podAnnotations.image={found.rpartition(':')[2][:16]}"]
+        return words
 
     def _values(self) -> Path:
         text = (E2E / "values.yaml").read_text()

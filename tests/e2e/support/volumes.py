@@ -17,6 +17,9 @@ _CLASS = "standard"
 def make_volumes(cluster: Cluster) -> None:
     """One volume each for PostgreSQL and for payloads, on the first worker."""
     node = cluster.workers()[0]
+    if "Released" in cluster.kubectl("get", "persistentvolumes", "--no-headers"):
+        # Of an installation that is gone, on a cluster that was kept.
+        remove_volumes(cluster)
     for name in _NAMES:
         run(["docker", "exec", node, "mkdir", "-p", f"/var/local/{name}"])
         cluster.kubectl("apply", "-f", "-", text=json.dumps(volume(name, node)))

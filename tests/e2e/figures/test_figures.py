@@ -1,0 +1,126 @@
+"""What the installation reaches; each figure is said, beside its peer where there is one."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from gridloom.jobs.states import JobState
+
+from tests.e2e.cluster.cluster import kubectl_program
+from tests.e2e.images.build import Image, own_python
+from tests.e2e.machine.run import run, say
+
+if TYPE_CHECKING:
+    from gridloom.client import Client
+
+    from tests.e2e.support.release import Release
+
+_JOBS, _POOLS, _CALLS = 9, 5, 1000
+_IDLE_S = 45.0
+_OF_THE_PLATFORM = "app.kubernetes.io/component in (scheduler,functions,objects,front,postgresql)"
+
+
+def same(value: int) -> int:
+    return value
+
+
+def test_a_job_from_submit_to_running_beside_kubectls(client: Client, release: Release):
+    ours, theirs = [], []
+    for index in range(_JOBS):
+        theirs.append(_seconds_of_kubectl(release, f"peer-{index}"))
+        began = time.monotonic()
+        job = client.run(["sleep", "30"], cpus=0.1)
+        while job.state is not JobState.RUNNING:
+            time.sleep(0.01)
+        ours.append(time.monotonic() - began)
+        job.cancel(grace=0)
+    say(f"job, submit to running: {_shown(ours)}; a Job by kubectl: {_shown(theirs)}")
+
+
+def test_a_pool_from_zero_to_its_first_result(client: Client):
+    found = []
+    for _ in range(_POOLS):
+        began = time.monotonic()
+        with client.pool(workers=2, cpus=0.1) as pool:
+            assert list(pool.map(same, range(2))) == [0, 1]
+            found.append(time.monotonic() - began)
+    say(f"pool of 2 from zero, submit to first result: {_shown(found)}")
+
+
+def test_a_lone_call_through_the_front(client: Client):
+    found = []
+    with client.pool(workers=1, cpus=0.1) as pool:
+        list(pool.map(same, range(20)))
+        for index in range(_CALLS):
+            began = time.monotonic()
+            assert pool.submit(same, index).result() == index
+            found.append(1000 * (time.monotonic() - began))
+    p50, p99 = statistics.median(found), sorted(found)[_CALLS * 99 // 100]
+    say(f"lone call through the front: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+
+
+def test_what_the_platform_costs_while_nothing_happens(release: Release):
+    pods = release.objects("pods", "-l", _OF_THE_PLATFORM)
+    before = [_used(pod) for pod in pods]
+    time.sleep(_IDLE_S)
+    after = [_used(pod) for pod in pods]
+    spent = sum(b[0] - a[0] for a, b in zip(before, after, strict=True)) / _IDLE_S / 1e6
+    memory = sum(each[1] for each in after) / 2**20
+    say(f"idle platform with PostgreSQL: {spent:.1f} millicores, {memory:.0f} MiB working set")
+
+
+def _shown(seconds: list[float]) -> str:
+    return f"median {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+def _seconds_of_kubectl(release: Release, name: str) -> float:
+    """From the apply of a Job until its pod runs, by a watch that was there before."""
+    place = ["--kubeconfig", str(release.cluster.kubeconfig), "-n", release.namespace]
+    words = ["get", "pods", "-l", f"job-name={name}", "-w", "--no-headers"]
+    columns = ["-o", "custom-columns=PHASE:.status.phase"]
+    watch = subprocess.Popen(
+        [kubectl_program(), *place, *words, *columns], stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    began = time.monotonic()
+    release.kubectl("apply", "-f", "-", text=json.dumps(_plain_job(name)))
+    assert watch.stdout is not None
+    next(line for line in watch.stdout if "Running" in line)
+    took_s = time.monotonic() - began
+    watch.kill()
+    watch.wait()
+    release.kubectl("delete", "job", name, "--wait=false")
+    return took_s
+
+
+def _plain_job(name: str) -> dict[str, Any]:
+    container = {
+        "name": "it",
+        "image": Image("worker", own_python()).name,
+        "imagePullPolicy": "Never",
+        "command": ["sleep", "30"],
+        "resources": {"requests": {"cpu": "100m"}},
+    }
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": {"spec": spec}},
+    }
+
+
+def _used(pod: dict[str, Any]) -> tuple[int, int]:
+    """Nanoseconds of processor time and bytes of working set, by the kubelet's word."""
+    node = pod["spec"]["nodeName"]
+    program = ["docker", "exec", node, "crictl", "statsp", "-o", "json", "--name"]
+    [found] = json.loads(run([*program, pod["metadata"]["name"]]))["stats"]
+    linux = found["linux"]
+    return (
+        int(linux["cpu"]["usageCoreNanoSeconds"]["value"]),
+        int(linux["memory"]["workingSetBytes"]["value"]),
+    )
