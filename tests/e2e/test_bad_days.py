@@ -70,20 +70,20 @@ def test_work_goes_on_while_the_api_server_restarts(client: Client, cluster: Clu
     assert after.result(timeout="3m").exit_code == 0
 
 
-def test_a_job_waits_while_others_fill_the_nodes(
+def test_what_others_have_taken_of_the_nodes_is_not_there(
     client: Client, release: Release, cluster: Cluster
 ):
     free = {node.name: node.free["cpu"] - 100 for node in client.nodes()}
-    pods = [_filler(node, cpu) for node, cpu in free.items()]
-    cluster.kubectl("apply", "-f", "-", text=json.dumps(_listed(pods)))
+    pods = _listed([_filler(node, cpu) for node, cpu in free.items()])
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(pods))
     try:
         eventually_now(lambda: all(node.free["cpu"] <= 100 for node in client.nodes()))
-        job = client.run(["true"], cpus=0.2)
-        assert job.state is JobState.QUEUED
-        assert job.explain().resource == "cpu"
+        with pytest.raises(errors.InvalidRequestError, match=r"at most 0\.1 cpu"):
+            client.run(["true"], cpus=0.2)
     finally:
-        cluster.kubectl("delete", "-f", "-", "--now", text=json.dumps(_listed(pods)))
-    assert job.result(timeout="2m").exit_code == 0
+        cluster.kubectl("delete", "-f", "-", "--now", text=json.dumps(pods))
+    eventually_now(lambda: any(node.free["cpu"] > 200 for node in client.nodes()))
+    assert client.run(["true"], cpus=0.2).result(timeout="2m").exit_code == 0
 
 
 def _give(release: Release, role: str, rules: list[dict[str, Any]]) -> None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def test_the_contract_of_runtimes_holds_here_too(cluster: Cluster, images: list[str]):
-    run_suite(cluster, "tests/contract/test_runtime.py")
+    # Each process has a namespace of its own.
+    run_suite(cluster, "tests/contract/test_runtime.py", processes=3)
 
 
 def test_the_api_server_would_take_what_the_chart_renders(cluster: Cluster):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.cluster.cluster import Cluster
 
-_NODE_PORT = 30052
+_NODE_PORT = 30152
 _SECRET = "certificate"
 _SETTINGS = (
     *("--set", "tls.mode=secret", "--set", f"tls.existingSecret={_SECRET}"),

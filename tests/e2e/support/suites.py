@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.e2e.cluster.cluster import Cluster
 
 
-def run_suite(cluster: Cluster, *words: str) -> None:
+def run_suite(cluster: Cluster, *words: str, processes: int = 0) -> None:
     """Run pytest there; AssertionError with its words when something is not green."""
     programs = (kubectl_program().parent, built("helm").folder, built("kubeconform").folder)
     path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "0", "-q", "-rs", *words],
+        [sys.executable, "-m", "pytest", "-n", str(processes), "-q", "-rs", *words],
         cwd=REPOSITORY,
         env={**os.environ, **_place(cluster), "PATH": path},
         capture_output=True,
