@@ -19,14 +19,17 @@ from gridloom_services.functions.store.rows import (
     AttemptPlace,
     AttemptRow,
     BlockRow,
+    CallEventRow,
     Changes,
     Confirmation,
+    EventQuery,
     Found,
     GroupRow,
     HoldRow,
     LaneExtent,
     OutputQuery,
     OutputRow,
+    PoolEventRow,
     PoolRow,
     Reads,
     Refill,
@@ -95,6 +98,10 @@ def group(number=1, of=1, **fields) -> GroupRow:
 async def results(store, **query) -> list[tuple[int, int]]:
     rows = await store.results(ResultQuery(**{"session": 1, "after": 0, **query}))
     return [(row.number, row.first) for row in rows]
+
+
+async def numbered(store, **query) -> list[tuple[int, object]]:
+    return await store.events(EventQuery(**query))
 
 
 # Sessions, functions, specifications.
@@ -526,3 +533,70 @@ async def test_a_full_disk_refuses_a_commit_and_keeps_what_there_was(sqlite_url)
     await commit(store, blocks=[large])
     assert (await store.block(large.id)).arguments == large.arguments
     await store.close()
+
+
+# What became of calls and pools; names.
+
+
+def again(call, reason="", *, group=0, item=0, attempt=2) -> CallEventRow:
+    return CallEventRow(stored_id(1, call), group, 6.5, item, attempt, reason)
+
+
+async def test_events_of_a_call_and_of_its_group_are_read_in_order(store):
+    group = stored_id(1, 4)
+    rows = [again(1, "a", group=group), again(2, "b", group=group), again(1, "c", group=group)]
+    alone = again(7, "d", item=3, attempt=5)
+    await commit(store, new_sessions=[session()], call_events=[*rows, alone])
+    found = await numbered(store, call=stored_id(1, 1))
+    assert [row for _, row in found] == [rows[0], rows[2]]
+    assert [row for _, row in await numbered(store, group=group)] == rows
+    assert [row for _, row in await numbered(store, call=stored_id(1, 7))] == [alone]
+    first = await numbered(store, group=group, limit=2)
+    assert [row for _, row in first] == rows[:2]
+    rest = await numbered(store, group=group, after=first[-1][0])
+    assert [row for _, row in rest] == rows[2:]
+
+
+async def test_events_of_a_call_go_with_its_result(store):
+    await commit(
+        store,
+        new_sessions=[session()],
+        results=[result(1, 1), result(2, 2)],
+        call_events=[again(1), again(2)],
+    )
+    await commit(store, confirmed=[Confirmation(1, 0, 1, has_outputs=True)])
+    assert await numbered(store, call=stored_id(1, 1)) == []
+    assert len(await numbered(store, call=stored_id(1, 2))) == 1
+
+
+async def test_events_of_pools_are_kept_for_as_long_as_groups(store):
+    old, young = PoolEventRow("pool_a", 5.0, 2, "", "why"), PoolEventRow("pool_a", 9.0, 3, "j", "")
+    await commit(store, pool_events=[old, young, PoolEventRow("pool_b", 9.0, 1, "", "")])
+    assert [row for _, row in await numbered(store, pool="pool_a")] == [old, young]
+    await store.prune(8.0, 10)
+    assert [row for _, row in await numbered(store, pool="pool_a")] == [young]
+
+
+async def test_a_result_says_when_its_call_was_taken_in(store):
+    row = ResultRow(1, 1, 7, None, OK * 2, [b"a", b"b"], 0, 0, 7.5, accepted_at=5.25)
+    await commit(store, new_sessions=[session()], results=[row])
+    (found,) = await store.results(ResultQuery(1, 0, call=stored_id(1, 8)))
+    assert (found.accepted_at, found.values) == (5.25, [b"b"])
+
+
+async def test_results_of_named_calls_are_kept_until_they_are_old(store):
+    named = [result(n, n, group=stored_id(1, 0)) for n in (1, 2)]
+    named[1].ended_at = 20.0
+    hold = HoldRow(stored_id(1, 1), "call_s1_1", ("sha256:a",))
+    seen = (3, 3, 3, 50.0, 1)
+    await commit(
+        store,
+        new_sessions=[session()],
+        results=[*named, result(3, 3)],
+        holds=[hold],
+        confirmed=[Confirmation(1, 0, 3, has_holds=True)],
+        sessions=[seen],
+    )
+    assert await results(store) == [(1, 1), (2, 2)]
+    assert (await store.prune(10.0, 64)).released == [(stored_id(1, 1), "call_s1_1")]
+    assert await results(store) == [(2, 2)]

@@ -28,6 +28,7 @@ from gridloom.calls.states import CallState, PoolState
 from gridloom.errors import (
     CancelledError,
     InvalidRequestError,
+    NotFoundError,
     OutOfMemoryError,
     PayloadTooLargeError,
     RemoteTraceback,
@@ -189,6 +190,74 @@ def test_retries_run_a_failing_call_again(tmp_path):
 
     assert flaky.submit(tmp_path).result(PATIENCE_S) == 3
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@gridloom.function(retries=1)
+def second_time(folder):
+    marked = folder / "marked"
+    if not marked.exists():
+        marked.touch()
+        raise OSError("not yet")
+    return "done"
+
+
+def test_a_named_call_tells_what_became_of_it_for_as_long_as_it_is_kept(tmp_path, client):
+    named = second_time.options(name="kept").submit(tmp_path)
+    unnamed = square.submit(3)
+    assert (named.result(PATIENCE_S), unnamed.result(PATIENCE_S)) == ("done", 9)
+    eventually_now(lambda: is_forgotten(client, unnamed.id))
+    again = client.get(named.id)
+    assert again.result(PATIENCE_S) == "done"
+    taken_in, failed, over = again.events()
+    states = [CallState.QUEUED, CallState.QUEUED, CallState.SUCCEEDED]
+    assert [event.state for event in (taken_in, failed, over)] == states
+    assert (failed.attempt, failed.reason) == (2, "OSError: not yet")
+    assert taken_in.at <= failed.at <= over.at
+
+
+def is_forgotten(client, identifier) -> bool:
+    square.submit(1).result(PATIENCE_S)
+    try:
+        client.get(identifier)
+    except NotFoundError:
+        return True
+    return False
+
+
+def test_a_call_that_was_let_go_tells_what_is_known_here(client):
+    future = square.submit(4)
+    assert future.result(PATIENCE_S) == 16
+    eventually_now(lambda: is_forgotten(client, future.id))
+    sent, over = future.events()
+    assert (sent.state, over.state) == (CallState.QUEUED, CallState.SUCCEEDED)
+    assert sent.at is not None
+    assert future.explain().message == f"{future.id} is SUCCEEDED"
+
+
+async def test_groups_and_pools_tell_what_became_of_them(tmp_path, client):
+    with client.pool(workers=1, name="told") as pool:
+        results = pool.map(second_time, [tmp_path])
+        assert list(results) == ["done"]
+        told = list(results.events())
+        assert [event.state for event in told] == [
+            CallState.QUEUED,
+            CallState.QUEUED,
+            CallState.SUCCEEDED,
+        ]
+        assert (told[0].id, told[1].reason, told[2].reason) == (
+            results.id,
+            "OSError: not yet",
+            "1 succeeded",
+        )
+        assert results.explain().message == f"{results.id} is SUCCEEDED: 1 of 1 items done"
+        aio = gridloom.aio.AsyncClient(client)
+        group = await aio.get(results.id)
+        assert [event async for event in group.events()] == told
+        assert await group.explain() == results.explain()
+    eventually_now(lambda: pool.state is PoolState.CLOSED)
+    first, *_, last = pool.events()
+    assert {event.job_id for event in pool.events()} > {""}
+    assert (first.state, last.state) == (PoolState.IDLE, PoolState.CLOSED)
 
 
 def test_cancelling_interrupts_a_call_that_runs(tmp_path):

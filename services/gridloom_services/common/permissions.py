@@ -115,6 +115,7 @@ _FUNCTIONS = {
     "ListGroups": _READ,
     "ReadResults": _READ,
     "ReadOutput": _READ,
+    "ListEvents": _READ,
     "CancelCalls": _work("call.cancel", "group_id", "call_ids"),
     "ListFunctions": _READ,
     "CreatePool": Rule(_SUBMITTER, action="pool.create", made=("pool.id",)),

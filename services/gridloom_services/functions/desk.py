@@ -23,6 +23,7 @@ from gridloom_services.functions.intake import Intake, holder_of
 from gridloom_services.functions.ledger import Ledger
 from gridloom_services.functions.recalling import Recalling
 from gridloom_services.functions.sessions import Sessions
+from gridloom_services.functions.store.rows import PoolEventRow
 from gridloom_services.functions.workers.answers import Answers
 from gridloom_services.functions.workers.hub import WorkerHub
 
@@ -60,10 +61,11 @@ class Desk:
         self.streams: dict[int, SessionStream] = {}
         self.bad_functions: dict[bytes, Failure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pools_told: dict[str, tuple[int, str, str]] = {}
         encode = wire.encode_failure
         self.held = Held()
         self.dependencies = Dependencies()
-        self.ledger = Ledger(self.dependencies, clock)
+        self.ledger = Ledger(self.dependencies, clock, wire.error_sentence)
         self.outcomes = Outcomes(self.held, self.ledger, encode)
         self.dispatcher = Dispatcher(self.held, self.outcomes)
         self.recalling = Recalling(self.held, self.outcomes, self.ledger, self.dependencies, encode)
@@ -172,6 +174,10 @@ class Desk:
 
     def save_pool_soon(self, row: PoolRow) -> None:
         """Write a pool's row with the next commit."""
+        told = (row.state, row.job_id, row.reason)
+        if self._pools_told.get(row.id) != told:
+            self._pools_told[row.id] = told
+            self.ledger.changes.pool_events.append(PoolEventRow(row.id, self.clock(), *told))
         self.ledger.changes.pools.append(row)
         self.cycle.poke()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridloom_services.functions.call import Status
+from gridloom_services.functions.call import CallState, Status
 from gridloom_services.functions.store.rows import GroupRow
 
 
@@ -45,6 +45,15 @@ class Group:
     def finished(self) -> int:
         """Items that have their result."""
         return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def state(self) -> CallState:
+        """What all of its items together have come to, once it has ended."""
+        if self.ended_at is None:
+            return CallState.RUNNING
+        if self.failed:
+            return CallState.FAILED
+        return CallState.CANCELLED if self.cancelled else CallState.SUCCEEDED
 
     def admit(self, items: int) -> int:
         """Count new items. Returns where the first of them stands in the group."""

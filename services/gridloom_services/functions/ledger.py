@@ -11,6 +11,7 @@ from gridloom_services.functions.call import NO_ATTEMPTS, Status, stored_id
 from gridloom_services.functions.store.rows import (
     AttemptRow,
     BlockRow,
+    CallEventRow,
     Changes,
     Confirmation,
     OutputRow,
@@ -20,6 +21,7 @@ from gridloom_services.functions.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gridloom_services.functions.call import CallSpec
     from gridloom_services.functions.dependencies import Dependencies
     from gridloom_services.functions.dispatch import Block, Lane, Recall, Span
     from gridloom_services.functions.groups import Group
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 RUN_BYTES = 256 << 10
 """A run of results is kept in one row up to about this size: readers of one result read the row."""
+
+GROUP_EVENTS = 10_000
+"""Runs that failed and are repeated: of one group so many are told."""
 
 OUTPUT_BYTES = 4 << 20
 """What is kept of the output of one call, all its items together."""
@@ -45,8 +50,13 @@ class Taken:
 class Ledger:
     """Collects changes; it is the `Sink` of dispatch. `take` begins the next commit."""
 
-    def __init__(self, dependencies: Dependencies, clock: Callable[[], float]) -> None:
-        """`clock` tells seconds since 1970."""
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        clock: Callable[[], float],
+        describe: Callable[[bytes], str],
+    ) -> None:
+        """`clock` tells seconds since 1970, `describe` an encoded error in one sentence."""
         self.sessions: dict[int, Session] = {}
         self.changes = Changes()
         self.unfinished = 0
@@ -57,7 +67,9 @@ class Ledger:
         self.failed_items = 0
         self._dependencies = dependencies
         self._clock = clock
-        self._blocks: dict[int, tuple[Block, float]] = {}
+        self._describe = describe
+        self._told: Counter[int] = Counter()
+        self._blocks: dict[int, Block] = {}
         self._progress: dict[int, Block] = {}
         self._touched: set[Session] = set()
         self._groups: set[Group] = set()
@@ -80,14 +92,15 @@ class Ledger:
     @property
     def lone_lane(self) -> Lane:
         """Whose that call is."""
-        ((block, _),) = self._blocks.values()
+        (block,) = self._blocks.values()
         return block.lane
 
     # ---- calls
 
     def accept(self, session: Session, block: Block) -> None:
         """New calls of a session, in the order of their sequence numbers."""
-        self._blocks[block.id] = (block, self._clock())
+        block.accepted_at = self._clock()
+        self._blocks[block.id] = block
         self.pending_bytes += block.bytes
         self._touched.add(session)
         session.accepted = block.first + block.calls - 1
@@ -106,8 +119,8 @@ class Ledger:
             for position in range(span.start, span.stop)
         ]
 
-    def attempted(self, recall: Recall, delay_s: float) -> None:
-        """A run failed and is repeated after `delay_s`."""
+    def attempted(self, lane: Lane, recall: Recall, delay_s: float, error: bytes) -> None:
+        """A run failed with this error and is repeated after `delay_s`."""
         not_before = self._clock() + delay_s if delay_s else 0.0
         self.changes.attempts.append(
             AttemptRow(
@@ -116,6 +129,28 @@ class Ledger:
                 recall.attempts,
                 isolated=recall.isolated,
                 not_before=not_before,
+            )
+        )
+        self._tell(lane, recall, error)
+
+    def _tell(self, lane: Lane, recall: Recall, error: bytes) -> None:
+        """Keep what whoever asks for the events of the call, or of its group, is told."""
+        session = self.sessions[lane.session]
+        group = lane.spec.group and stored_id(lane.session, lane.spec.group)
+        if group:
+            self._told[group] += 1
+            if self._told[group] > GROUP_EVENTS:
+                return
+        session.has_outputs = True
+        position = 0 if recall.chunked else recall.start
+        self.changes.call_events.append(
+            CallEventRow(
+                recall.block_id + position,
+                group,
+                self._clock(),
+                recall.start if recall.chunked else 0,
+                recall.attempts.number,
+                self._describe(error),
             )
         )
 
@@ -155,7 +190,6 @@ class Ledger:
         values: Sequence[bytes],
     ) -> None:
         session.result_number += 1
-        group = block.lane.spec.group
         self.changes.results.append(
             ResultRow(
                 session.number,
@@ -164,9 +198,10 @@ class Ledger:
                 items,
                 statuses,
                 values,
-                group and stored_id(session.number, group),
+                _kept_in(session, block.lane.spec),
                 block.offset + first - block.first,
                 self._clock(),
+                block.accepted_at,
             )
         )
 
@@ -298,7 +333,7 @@ class Ledger:
         touched, self._touched = self._touched, set()
         groups, self._groups = list(self._groups), set()
         ended_chunks, self._ended_chunks = self._ended_chunks, set()
-        changes.blocks = [_block_row(block, at) for block, at in blocks.values()]
+        changes.blocks = [_block_row(block) for block in blocks.values()]
         for block_id, block in progress.items():
             assert block.done is not None
             changes.progress.append((block_id, block.done.pack()))
@@ -312,14 +347,19 @@ class Ledger:
         return Taken(changes, groups, list(touched), ended_chunks)
 
 
-def _block_row(block: Block, accepted_at: float) -> BlockRow:
+def _kept_in(session: Session, spec: CallSpec) -> int:
+    """In which group a result is kept; what has a name and no group: as of a group 0."""
+    return stored_id(session.number, spec.group) if spec.group or spec.name else 0
+
+
+def _block_row(block: Block) -> BlockRow:
     return BlockRow(
         block.id,
         block.lane.spec.number,
         block.items,
         len(block.needs),
         block.offset,
-        accepted_at,
+        block.accepted_at,
         block.arguments,
     )
 

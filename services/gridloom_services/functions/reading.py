@@ -22,6 +22,7 @@ from gridloom_services.functions.call import (
     stored_id,
 )
 from gridloom_services.functions.store.rows import OutputQuery, ResultQuery
+from gridloom_services.functions.wire import error_sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,8 +57,9 @@ class CallView:
     attempt: int
     reason: str
     accepted_at: float | None = None
-    error: bytes = b""
-    """The value of its first failed item."""
+    ended_at: float | None = None
+    error_sentence: str = ""
+    """Of its first failed item."""
 
 
 class Readings:
@@ -179,7 +181,9 @@ class Readings:
             items_done=items,
             attempt=1,
             reason="",
-            error=errors[0] if errors else b"",
+            accepted_at=rows[0].accepted_at or None,
+            ended_at=max(row.ended_at for row in rows),
+            error_sentence=error_sentence(errors[0]) if errors else "",
         )
 
     # ---- results and output

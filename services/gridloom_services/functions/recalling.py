@@ -237,6 +237,7 @@ class Recalling:
         """A block that was read."""
         first = split_stored_id(row.id)[1]
         block = Block(lane, first, row.arguments, items=row.items, offset=row.offset)
+        block.accepted_at = row.accepted_at
         block.needs = self._dependencies.needs(row.id)
         if row.done is not None:
             block.restore(row.done)

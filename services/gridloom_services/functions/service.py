@@ -11,6 +11,7 @@ from gridloom.api.functions.v1 import functions_pb2 as pb
 from gridloom_services.common.auth import current_principal, require_project
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.functions.call import call_id, group_id, split_stored_id
+from gridloom_services.functions.events import Events, Page
 from gridloom_services.functions.pools.wire import pool_message, pool_spec
 from gridloom_services.functions.stream import serve_session
 from gridloom_services.functions.wire import output_message, result_run
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.functions.desk import Desk
     from gridloom_services.functions.dispatch import Lane
+    from gridloom_services.functions.events import Told
     from gridloom_services.functions.pools.pool import Pool
     from gridloom_services.functions.pools.pools import Pools
     from gridloom_services.functions.reading import CallView, Readings
@@ -42,6 +44,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
     def __init__(self, desk: Desk, readings: Readings, pools: Pools, reception: Reception) -> None:
         self._desk = desk
         self._readings = readings
+        self._events = Events(desk, readings)
         self._pools = pools
         self._reception = reception
 
@@ -77,7 +80,12 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         del context
         target = await self._readings.target("", request.group_id)
         group = await self._readings.group(target)
-        return pb.GetGroupResponse(group=self._group(target.session, group.row()))
+        message = self._group(target.session, group.row())
+        lanes = [one for one in target.session.lanes.values() if one.spec.group == target.group]
+        message.running = sum(lane.running for lane in lanes)
+        message.blocked = sum(lane.waiting for lane in lanes)
+        message.pool_ids.extend(sorted({lane.spec.pool_id for lane in lanes if lane.demand}))
+        return pb.GetGroupResponse(group=message)
 
     async def ListGroups(  # noqa: N802
         self, request: pb.ListGroupsRequest, context: Context
@@ -123,6 +131,19 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
                 yield pb.ReadOutputResponse(
                     output=output_message(row), call_id=call_id(name, split_stored_id(row.call)[1])
                 )
+
+    async def ListEvents(  # noqa: N802
+        self, request: pb.ListEventsRequest, context: Context
+    ) -> pb.ListEventsResponse:
+        """Oldest first."""
+        del context
+        page = Page.of(request.page_token, request.page_size)
+        if request.pool_id:
+            return _told(await self._events.of_pool(self._own(request.pool_id).id, page))
+        target = await self._readings.target(request.call_id, request.group_id)
+        if target.call:
+            return _told(await self._events.of_call(target, page))
+        return _told(await self._events.of_group(target, page))
 
     async def CancelCalls(  # noqa: N802
         self, request: pb.CancelCallsRequest, context: Context
@@ -272,19 +293,11 @@ def _call(view: CallView) -> pb.Call:
         items=view.items,
         items_done=view.items_done,
         attempt=view.attempt,
-        reason=view.reason or _reason(view.error),
+        reason=view.reason or view.error_sentence,
     )
     if view.accepted_at is not None:
         message.accepted_at.FromMicroseconds(int(view.accepted_at * 1e6))
     return message
-
-
-def _reason(error: bytes) -> str:
-    """What failed, in one sentence."""
-    if not error:
-        return ""
-    found = call_pb2.CallError.FromString(error)
-    return f"{found.type.rpartition('.')[2]}: {found.message}"
 
 
 def _group(session: str, row: GroupRow) -> pb.Group:
@@ -304,6 +317,23 @@ def _group(session: str, row: GroupRow) -> pb.Group:
     if row.ended_at is not None:
         message.ended_at.FromMicroseconds(int(row.ended_at * 1e6))
     return message
+
+
+def _told(page: Told) -> pb.ListEventsResponse:
+    answer = pb.ListEventsResponse(next_page_token=page.next_token)
+    for each in page.happenings:
+        event = answer.events.add(
+            id=each.id,
+            state=call_pb2.CallState.ValueType(each.state),
+            pool_state=pool_pb2.PoolState.ValueType(each.pool_state),
+            attempt=each.attempt,
+            item=each.item,
+            reason=each.reason,
+            job_id=each.job_id,
+        )
+        if each.at is not None:
+            event.at.FromMicroseconds(int(each.at * 1e6))
+    return answer
 
 
 def _offsets(row: ResultRow) -> range:

@@ -31,6 +31,14 @@ def encode_failure(failure: Failure) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+def error_sentence(value: bytes) -> str:
+    """What failed, in one sentence: of a result that is not good."""
+    if not value:
+        return ""
+    found = call_pb2.CallError.FromString(value)
+    return f"{found.type.rpartition('.')[2]}: {found.message}"
+
+
 # ---- from clients
 
 

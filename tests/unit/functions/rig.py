@@ -47,7 +47,7 @@ class Record:
             self.results[place] = Status(statuses[at]), values[at]
             self.times[place] += 1
 
-    def attempted(self, recall: Recall, delay_s: float) -> None:
+    def attempted(self, lane: Lane, recall: Recall, delay_s: float, error: bytes) -> None:
         self.retries.append((recall, delay_s))
 
     def statuses(self) -> dict[int, Status]:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from gridloom import units
     from gridloom.api.functions.v1 import functions_pb2
     from gridloom.async_channel import AsyncConnection
+    from gridloom.calls.events import CallEvent
     from gridloom.calls.group import GroupInfo
     from gridloom.calls.outcomes import Outcome
     from gridloom.calls.states import CallState
+    from gridloom.jobs.info import Explanation
 
 
 class AsyncGroup:
@@ -108,6 +110,24 @@ class AsyncGroup:
                 yield line
         for line in lines.rest():
             yield line
+
+    async def explain(self) -> Explanation:
+        """Why it is not over: what its calls wait for, and behind what."""
+        from gridloom.calls.explaining import explain_group
+
+        return await self._connection.run(explain_group(self.id))
+
+    async def events(self) -> AsyncIterator[CallEvent]:
+        """What became of it and of those of its calls that were run again, oldest first."""
+        from gridloom.calls.events import call_events_page
+
+        token = ""
+        while True:
+            events, token = await self._connection.run(call_events_page(self.id, token))
+            for event in events:
+                yield event
+            if not token:
+                return
 
     async def _outcomes(self, timeout_s: float | None, *, in_order: bool) -> AsyncIterator[Outcome]:
         unfolding = unfolding_of(self.sync.connection, self._group.kind, in_order=in_order)

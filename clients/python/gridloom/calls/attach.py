@@ -39,6 +39,19 @@ def reopened_call(client_name: str, identifier: str) -> CallFuture[Any]:
     return foreign_call(client_of(client_name).connection, identifier)
 
 
+def reopened_unsent(
+    client_name: str, session: str, label: str, error: BaseException
+) -> CallFuture[Any]:
+    """The future of a call that was never sent, from its pickle: it has failed everywhere."""
+    from gridloom.client import client_of
+
+    source = ForeignSession(client_of(client_name).connection, session)
+    future: CallFuture[Any] = CallFuture(source, label)
+    future._sequence = 0  # noqa: SLF001  # no call has this number
+    future.fail(error)
+    return future
+
+
 def foreign_call(connection: Connection, identifier: str) -> CallFuture[Any]:
     """A future of this call, whoever submitted it."""
     session, number = ids.split_call_id(identifier)

@@ -1,4 +1,4 @@
-"""Why a call or a pool waits: in the words of the job that is to bring its workers."""
+"""Why a call, a group or a pool waits: in the words of the job that is to bring its workers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,34 @@ def explain_call(identifier: str) -> Operation[Explanation]:
         reason = call.reason or "it waits for the results of other calls"
         return Explanation(PendingReason.DEPENDENCY, reason)
     if state is not CallState.QUEUED or not call.pool_id:
-        said = f": {call.reason}" if call.reason else ""
-        return Explanation(PendingReason.NONE, f"{identifier} is {state}{said}")
+        return explain_over(identifier, state, call.reason)
     return (yield from explain_pool(call.pool_id))
+
+
+def explain_over(identifier: str, state: CallState, reason: str) -> Explanation:
+    """It does not wait."""
+    said = f": {reason}" if reason else ""
+    return Explanation(PendingReason.NONE, f"{identifier} is {state}{said}")
+
+
+def explain_group(identifier: str) -> Operation[Explanation]:
+    """Why a group is not over: where nothing of it runs, what its calls wait for."""
+    from gridloom.calls.group import get_group, group_info
+
+    group = yield from get_group(identifier)
+    info = group_info(group)
+    so_far = f"{info.done:,} of {info.accepted:,} items done"
+    if info.state.is_final:
+        return explain_over(identifier, info.state, info.reason or so_far)
+    if group.pool_ids and not group.running:
+        found = yield from explain_pool(group.pool_ids[0])
+        return replace(found, message=f"{so_far}; {found.message}")
+    if group.blocked and not group.running:
+        reason = f"{so_far}; {group.blocked:,} wait for the results of other calls"
+        return Explanation(PendingReason.DEPENDENCY, reason)
+    if info.done == info.accepted:
+        return explain_over(identifier, info.state, f"{so_far}; more may be sent")
+    return explain_over(identifier, info.state, f"{so_far}, {group.running:,} with workers")
 
 
 def explain_pool(pool_id: str) -> Operation[Explanation]:

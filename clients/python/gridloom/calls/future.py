@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from gridloom import ids, units
@@ -21,13 +22,14 @@ from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.output import lines_of
 from gridloom.calls.states import CallState
 from gridloom.calls.waiting import attended, waiting_in_worker
-from gridloom.errors import CancelledError
+from gridloom.errors import CancelledError, NotFoundError
 from gridloom.payload import Pending, in_arguments
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator, Iterator
 
+    from gridloom.calls.events import CallEvent
     from gridloom.channel import Connection
     from gridloom.jobs.info import Explanation
 
@@ -347,10 +349,39 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
 
     def explain(self) -> Explanation:
         """Why it has no result yet: what it waits for, and behind what."""
-        from gridloom.calls.explaining import explain_call
+        from gridloom.calls.explaining import explain_call, explain_over
 
+        if self._state is not PENDING:
+            return explain_over(self.id, self._known_state(), self._known_reason())
         self._source.let_arrive(self)
         return self._source.connection.run(explain_call(self.id))
+
+    def events(self) -> Iterator[CallEvent]:
+        """What became of it, oldest first: taken in, run again and why, over.
+
+        The platform lets a single call without a name go when its result has been delivered; then
+        this is what is known here.
+        """
+        from gridloom.calls.events import CallEvent, call_events
+
+        if self._sequence:
+            self._source.let_arrive(self)
+            try:
+                yield from call_events(self._source.connection, self.id)
+            except NotFoundError:
+                if self._state is PENDING:
+                    raise
+            else:
+                return
+        sent = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self._since)
+        yield CallEvent(self.id, sent, CallState.QUEUED, 1)
+        yield CallEvent(self.id, None, self._known_state(), reason=self._known_reason())
+
+    def _known_reason(self) -> str:
+        """Why it has no value, where it is over and has none."""
+        if self._state is CANCELLED_AND_NOTIFIED or (error := self.exception()) is None:
+            return ""
+        return f"{type(error).__name__}: {error}"
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._awaited().__await__()
@@ -402,8 +433,11 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if in_arguments() and self.settled:
             return _passed, (self.result(),)
-        from gridloom.calls.attach import reopened_call
+        from gridloom.calls.attach import reopened_call, reopened_unsent
 
+        if not self._sequence:
+            name = self._source.connection.locator.name
+            return reopened_unsent, (name, self._source.name, self.label, self.exception())
         return reopened_call, (self._source.connection.locator.name, self.id)
 
     def __copy__(self) -> CallFuture[T]:

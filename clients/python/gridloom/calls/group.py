@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from gridloom.calls.events import CallEvent
     from gridloom.calls.outcomes import Outcome
     from gridloom.channel import Connection
+    from gridloom.jobs.info import Explanation
     from gridloom.operation import Operation
 
 DEFAULT_GRACE_MS = 5000
@@ -188,6 +190,18 @@ class Group(Pictured):
         """The lines that its calls printed, where they have `capture_output`."""
         following = OutputFollowing(self._id, follow=follow)
         return lines_of(one.text for one in self._connection.follow(following))
+
+    def explain(self) -> Explanation:
+        """Why it is not over: what its calls wait for, and behind what."""
+        from gridloom.calls.explaining import explain_group
+
+        return self._connection.run(explain_group(self._id))
+
+    def events(self) -> Iterator[CallEvent]:
+        """What became of it and of those of its calls that were run again, oldest first."""
+        from gridloom.calls.events import call_events
+
+        return call_events(self._connection, self._id)
 
     def _outcomes(self, timeout_s: float | None, *, in_order: bool) -> Iterator[Outcome]:
         unfolding = unfolding_of(self._connection, self._seen().kind, in_order=in_order)

@@ -15,8 +15,12 @@ from gridloom.calls.waiting import attended, waiting_in_worker
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
 
+    from gridloom.calls.events import CallEvent
     from gridloom.calls.group import Group
+    from gridloom.calls.states import CallState
+    from gridloom.jobs.info import Explanation
 
 R = TypeVar("R")
 
@@ -63,6 +67,19 @@ class MapResults(Pictured, Generic[R]):
         session = self._run.route.session
         session.flush(session.connection.patience_s)
         return Group(session.connection, self.id)
+
+    @property
+    def state(self) -> CallState:
+        """What all of its calls together are doing now."""
+        return self.group.state
+
+    def explain(self) -> Explanation:
+        """Why its results are not here: what its calls wait for, and behind what."""
+        return self.group.explain()
+
+    def events(self) -> Iterator[CallEvent]:
+        """What became of it and of those of its calls that were run again, oldest first."""
+        return self.group.events()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return self.group.__reduce__()

@@ -18,9 +18,10 @@ from gridloom.options import check_options
 from gridloom.payload import PayloadCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gridloom.calls.client import Calls
+    from gridloom.calls.events import PoolEvent
     from gridloom.calls.executor import Executor
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
@@ -145,6 +146,12 @@ class Pool:
         from gridloom.calls.explaining import explain_pool
 
         return self.calls.connection.run(explain_pool(self.id))
+
+    def events(self) -> Iterator[PoolEvent]:
+        """What became of it, oldest first: its states, and the jobs that brought its workers."""
+        from gridloom.calls.events import pool_events
+
+        return pool_events(self.calls.connection, self.id)
 
     def resize(self, workers: int) -> PoolInfo:
         """Let it have at most this many workers."""

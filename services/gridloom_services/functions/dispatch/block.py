@@ -25,6 +25,7 @@ class Block:
     """
 
     __slots__ = (
+        "accepted_at",
         "active",
         "arguments",
         "bytes",
@@ -49,6 +50,8 @@ class Block:
         self.offset = offset
         self.size = items or len(arguments)
         self.bytes = sum(map(len, arguments))
+        self.accepted_at = 0.0
+        """Seconds since 1970."""
         self.left = self.size
         """Positions that are not finished..."""
         self.active = 0

@@ -29,8 +29,8 @@ class Sink(Protocol):
         Plain calls: one status and value each. Items of a chunk: one status and value for all.
         """
 
-    def attempted(self, recall: Recall, delay_s: float) -> None:
-        """A run failed and is repeated after `delay_s`."""
+    def attempted(self, lane: Lane, recall: Recall, delay_s: float, error: bytes) -> None:
+        """A run failed with this error and is repeated after `delay_s`."""
 
 
 class Outcomes:
@@ -85,7 +85,7 @@ class Outcomes:
             return
         for position in range(span.start, span.stop):
             part = span.part(position, position + 1)
-            if not self._retry(part, attempts, status, now):
+            if not self._retry(part, attempts, (status, value), now):
                 self.end(part, status, value)
 
     def died(self, span: Span, death: Death | None, now: float) -> None:
@@ -97,19 +97,22 @@ class Outcomes:
             status = Status.OUT_OF_MEMORY
         attempts = span.attempts.after(status)
         alone = Span(span.block, span.start, span.stop, isolated=True, inputs=span.inputs)
-        if self._retry(alone, attempts, status, now):
-            return
         if status is Status.TIMEOUT:
             failure = failures.timed_out(span.block.lane.spec.timeout_ms, details)
         elif status is Status.OUT_OF_MEMORY:
             failure = failures.out_of_memory(details)
         else:
             failure = failures.worker_died(attempts, details)
-        self.end(span, status, self._encode(failure))
+        error = self._encode(failure)
+        if not self._retry(alone, attempts, (status, error), now):
+            self.end(span, status, error)
 
-    def _retry(self, span: Span, attempts: Attempts, status: Status, now: float) -> bool:
+    def _retry(
+        self, span: Span, attempts: Attempts, failed: tuple[Status, bytes], now: float
+    ) -> bool:
         """Run one position again if it may be; False: it must end."""
         block, lane = span.block, span.block.lane
+        status, error = failed
         delay_s = attempts.retry_delay_s(lane.spec.retries, status)
         given_up = block.cancelled is not None and span.start in block.cancelled
         if delay_s is None or given_up or lane.spec.at_most_once:
@@ -123,7 +126,7 @@ class Outcomes:
             chunked=bool(block.items),
             isolated=span.isolated,
         )
-        self._sink.attempted(recall, delay_s)
+        self._sink.attempted(lane, recall, delay_s, error)
         if delay_s:
             self._held.deactivate(block, span.size)
             self._held.recall_later(lane, recall, now + delay_s)

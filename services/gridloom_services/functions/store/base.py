@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from gridloom_services.functions.call import Function
     from gridloom_services.functions.store.rows import (
         BlockRow,
+        CallEventRow,
         Changes,
+        EventQuery,
         Found,
         GroupRow,
         OutputQuery,
         OutputRow,
+        PoolEventRow,
         Pruned,
         Reads,
         Recovered,
@@ -79,8 +82,13 @@ class CallStore(Protocol):
     async def outputs(self, query: OutputQuery) -> list[tuple[int, OutputRow]]:
         """What was printed, with the number of each piece."""
 
+    async def events(self, query: EventQuery) -> list[tuple[int, CallEventRow | PoolEventRow]]:
+        """What became of a call or pool, with the number of each event."""
+
     async def prune(self, before: float, limit: int) -> Pruned:
         """Remove some of what is older: ended groups, and sessions that were left behind.
+
+        Also results that are kept for their name, and what became of pools.
 
         Nothing unfinished is removed. Returns what was; nothing: there is no more.
         """

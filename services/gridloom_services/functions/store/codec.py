@@ -18,9 +18,11 @@ from gridloom_services.functions.ranges import Ranges
 from gridloom_services.functions.store.rows import (
     AttemptRow,
     BlockRow,
+    CallEventRow,
     GroupRow,
     HoldRow,
     OutputRow,
+    PoolEventRow,
     PoolRow,
     ResultRow,
     SessionRow,
@@ -125,13 +127,13 @@ def result_tuple(row: ResultRow) -> Row:
     first = row.session << 40 | row.first
     return (
         *(row.id, first, row.calls, item, items, row.statuses, row.group or None, row.offset),
-        *(row.ended_at, pack(list(row.values))),
+        *(row.ended_at, pack(list(row.values)), row.accepted_at),
     )
 
 
 def result_row(row: Row) -> ResultRow:
     """The other way."""
-    result_id, first, _, item, items, statuses, group, offset, ended_at, data = row
+    result_id, first, _, item, items, statuses, group, offset, ended_at, data, accepted_at = row
     session, number = split_stored_id(result_id)
     return ResultRow(
         session,
@@ -143,6 +145,7 @@ def result_row(row: Row) -> ResultRow:
         group=group or 0,
         offset=offset,
         ended_at=ended_at,
+        accepted_at=accepted_at,
     )
 
 
@@ -164,6 +167,26 @@ def output_tuple(row: OutputRow) -> Row:
 def output_row(row: Row) -> tuple[int, OutputRow]:
     """With its number."""
     return row[0], OutputRow(row[1], row[2] or 0, *row[3:])
+
+
+def call_event_tuple(row: CallEventRow) -> Row:
+    """In the order of ADD_CALL_EVENT."""
+    return (row.call, row.group or None, row.at, row.item, row.attempt, row.reason)
+
+
+def call_event_row(row: Row) -> tuple[int, CallEventRow]:
+    """With its number."""
+    return row[0], CallEventRow(row[1], row[2] or 0, *row[3:])
+
+
+def pool_event_tuple(row: PoolEventRow) -> Row:
+    """In the order of ADD_POOL_EVENT."""
+    return (row.pool, row.at, row.state, row.job_id, row.reason)
+
+
+def pool_event_row(row: Row) -> tuple[int, PoolEventRow]:
+    """With its number."""
+    return row[0], PoolEventRow(*row[1:])
 
 
 def pool_tuple(row: PoolRow) -> Row:

@@ -21,16 +21,21 @@ from gridloom_services.functions.store.rows import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridloom_services.functions.call import Function
     from gridloom_services.functions.store.base import Done
     from gridloom_services.functions.store.rows import (
         AttemptRow,
+        CallEventRow,
         Changes,
         Confirmation,
+        EventQuery,
         GroupRow,
         HoldRow,
         OutputQuery,
         OutputRow,
+        PoolEventRow,
         PoolRow,
         Reads,
         Refill,
@@ -59,6 +64,8 @@ class MemoryCallStore:
         self._holds: dict[int, list[HoldRow]] = {}
         self._results: dict[int, ResultRow] = {}
         self._outputs: list[tuple[int, OutputRow]] = []
+        self._call_events: list[tuple[int, CallEventRow]] = []
+        self._pool_events: list[tuple[int, PoolEventRow]] = []
         self._pools: dict[str, PoolRow] = {}
 
     async def open(self) -> int:
@@ -111,6 +118,10 @@ class MemoryCallStore:
         self._write_sparse(changes)
         for output in changes.outputs:
             self._outputs.append((len(self._outputs) + 1, output))
+        for event in changes.call_events:
+            self._call_events.append((_after(self._call_events), event))
+        for change in changes.pool_events:
+            self._pool_events.append((_after(self._pool_events), change))
 
     def _write_sparse(self, changes: Changes) -> None:
         for block, position, upstream in changes.dependencies:
@@ -143,6 +154,7 @@ class MemoryCallStore:
         del self._results[row.id]
         calls = range(first := stored_id(row.session, row.first), first + row.calls)
         self._outputs = [each for each in self._outputs if each[1].call not in calls]
+        self._call_events = [each for each in self._call_events if each[1].call not in calls]
         return [(call, self._holds[call][0].holder) for call in calls if call in self._holds]
 
     # ---- reading with a commit
@@ -365,6 +377,17 @@ class MemoryCallStore:
         ]
         return found[: query.limit]
 
+    async def events(self, query: EventQuery) -> list[tuple[int, CallEventRow | PoolEventRow]]:
+        """What became of a call or pool."""
+        found: list[tuple[int, CallEventRow | PoolEventRow]] = []
+        if query.pool:
+            found += [each for each in self._pool_events if each[1].pool == query.pool]
+        elif query.call:
+            found += [each for each in self._call_events if each[1].call == query.call]
+        else:
+            found += [each for each in self._call_events if each[1].group == query.group]
+        return [each for each in found if each[0] > query.after][: query.limit]
+
     async def prune(self, before: float, limit: int) -> Pruned:
         """Remove some of what is older."""
         pruned = Pruned()
@@ -379,9 +402,18 @@ class MemoryCallStore:
         for session in left[: max(limit - pruned.removed, 0)]:
             if not self._has_blocks(session.number):
                 self._drop_session(session.number, pruned)
+        self._drop_named(before, limit, pruned)
+        self._pool_events = [each for each in self._pool_events if each[1].at >= before]
         if pruned.removed:
             self._drop_unused_functions(before)
         return pruned
+
+    def _drop_named(self, before: float, limit: int, pruned: Pruned) -> None:
+        named = [row for row in self._results.values() if row.group == stored_id(row.session, 0)]
+        old = [row for row in named if row.ended_at < before]
+        for row in old[: max(limit - pruned.removed, 0)]:
+            pruned.released += self._drop(row)
+            pruned.removed += 1
 
     def _drop_session(self, session: int, pruned: Pruned) -> None:
         for row in [row for row in self._results.values() if row.session == session]:
@@ -398,6 +430,11 @@ class MemoryCallStore:
         for digest in [key for key in self._functions if key not in used]:
             if self._stored_at[digest] < before:
                 del self._functions[digest]
+
+
+def _after(numbered: Sequence[tuple[int, object]]) -> int:
+    """The number of the next one."""
+    return numbered[-1][0] + 1 if numbered else 1
 
 
 def _is_pinned(changes: Changes, row: ResultRow) -> bool:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def prune(cursor: Cursor, before: float, limit: int) -> Pruned:
-    """Remove up to about `limit` rows of ended groups, then of sessions that were left behind."""
+    """Remove up to about `limit` rows of ended groups, then of sessions that were left behind.
+
+    Then results of calls that have a name, and at once all that became of pools.
+    """
     pruned = Pruned()
     for (group,) in cursor.all(sql.OLD_GROUPS, before, limit):
         if not _drop_results(cursor, pruned, limit, sql.GROUP_RESULTS, group):
@@ -25,6 +28,8 @@ def prune(cursor: Cursor, before: float, limit: int) -> Pruned:
         if pruned.removed >= limit:
             return pruned
         _prune_session(cursor, session, pruned, limit)
+    _drop_results(cursor, pruned, limit, sql.OLD_NAMED, before)
+    cursor.many(sql.DROP_POOL_EVENTS, [(before,)])
     if pruned.removed:
         cursor.many(sql.DROP_UNUSED_FUNCTIONS, [(before,)])
     return pruned
@@ -43,7 +48,9 @@ def _prune_session(cursor: Cursor, session: int, pruned: Pruned, limit: int) -> 
     pruned.removed += 1
 
 
-def _drop_results(cursor: Cursor, pruned: Pruned, limit: int, query: str, *parameters: int) -> bool:
+def _drop_results(
+    cursor: Cursor, pruned: Pruned, limit: int, query: str, *parameters: float
+) -> bool:
     """Remove results that a query finds; False: the limit was reached before the last."""
     room = limit - pruned.removed
     if room <= 0:

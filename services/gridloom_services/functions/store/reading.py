@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gridloom_services.common.cursor import Cursor, Row
     from gridloom_services.functions.store.rows import (
         BlockRow,
+        CallEventRow,
+        EventQuery,
+        PoolEventRow,
         Reads,
         ResultQuery,
         ResultRow,
@@ -181,7 +184,8 @@ def _rows_of_call(cursor: Cursor, call: int, after: int) -> Iterator[Row]:
         at = call - row[1]
         value = len(_value(row, call)).to_bytes(4, "little") + _value(row, call)
         offset = row[7] + at
-        yield (row[0], call, 1, 0, 0, row[5][at : at + 1], row[6], offset, row[8], value)
+        status = row[5][at : at + 1]
+        yield (row[0], call, 1, 0, 0, status, row[6], offset, row[8], value, row[10])
 
 
 def recover(cursor: Cursor) -> Recovered:
@@ -236,3 +240,13 @@ def _waiting(cursor: Cursor, done: dict[int, tuple[int, int, int]]) -> list[Wait
         upstreams = tuple(row[4] for row in same)
         found.append(WaitingRow(block, spec, items, size, left, upstreams))
     return found
+
+
+def events(cursor: Cursor, query: EventQuery) -> list[tuple[int, CallEventRow | PoolEventRow]]:
+    """What became of a call, of a group's calls or of a pool."""
+    if query.pool:
+        rows = cursor.all(sql.EVENTS_OF_POOL, query.pool, query.after, query.limit)
+        return [codec.pool_event_row(row) for row in rows]
+    statement = sql.EVENTS_OF_CALL if query.call else sql.EVENTS_OF_GROUP
+    rows = cursor.all(statement, query.call or query.group, query.after, query.limit)
+    return [codec.call_event_row(row) for row in rows]

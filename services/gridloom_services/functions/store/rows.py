@@ -130,6 +130,7 @@ class ResultRow:
     group: int
     offset: int
     ended_at: float
+    accepted_at: float = 0.0
 
     @property
     def id(self) -> int:
@@ -151,6 +152,30 @@ class OutputRow:
     item: int
     stream: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallEventRow:
+    """A run of a call, or of an item of it, failed and is repeated; `group` 0: in none."""
+
+    call: int
+    group: int
+    at: float
+    item: int
+    attempt: int
+    """The run that comes next, from 1."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEventRow:
+    """A pool has come to this state, or to this job."""
+
+    pool: str
+    at: float
+    state: int
+    job_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +238,8 @@ class Changes:
     attempts_over: list[tuple[int, int, int]] = field(default_factory=list)
     """Block, and the range of positions whose runs need no longer be remembered."""
     outputs: list[OutputRow] = field(default_factory=list)
+    call_events: list[CallEventRow] = field(default_factory=list)
+    pool_events: list[PoolEventRow] = field(default_factory=list)
     confirmed: list[Confirmation] = field(default_factory=list)
     pinned: Collection[int] = ()
     """Stored ids of calls whose results others wait for: these stay, confirmed or not."""
@@ -240,6 +267,8 @@ class Changes:
             or self.attempts
             or self.attempts_over
             or self.outputs
+            or self.call_events
+            or self.pool_events
             or self.confirmed
             or self.unpinned
             or self.progress
@@ -364,6 +393,17 @@ class OutputQuery:
     call: int = 0
     group: int = 0
     limit: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """What became of a call, of the calls of a group, or of a pool: after a number, in order."""
+
+    after: int = 0
+    call: int = 0
+    group: int = 0
+    pool: str = ""
+    limit: int = 200
 
 
 @dataclass(slots=True)

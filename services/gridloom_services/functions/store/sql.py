@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from gridloom_services.functions.store.base import Done
     from gridloom_services.functions.store.rows import (
         BlockRow,
+        CallEventRow,
         Changes,
+        EventQuery,
         Found,
         GroupRow,
         OutputQuery,
         OutputRow,
+        PoolEventRow,
         Pruned,
         Reads,
         Recovered,
@@ -156,6 +159,10 @@ class SqlCallStore:
             lambda cursor: cursor.all(statement, whose, query.after, query.limit)
         )
         return [codec.output_row(row) for row in rows]
+
+    async def events(self, query: EventQuery) -> list[tuple[int, CallEventRow | PoolEventRow]]:
+        """What became of a call or pool."""
+        return await self._database.run(lambda cursor: reading.events(cursor, query))
 
     async def prune(self, before: float, limit: int) -> Pruned:
         """Remove some of what is older."""

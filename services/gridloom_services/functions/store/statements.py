@@ -117,7 +117,9 @@ DROP_HOLD = "DELETE FROM call_holds WHERE call = ?"
 HOLDS = "SELECT call, holder, digests FROM call_holds ORDER BY call, id"
 HOLDS_BETWEEN = "SELECT DISTINCT call, holder FROM call_holds WHERE call BETWEEN ? AND ?"
 
-RESULT_COLUMNS = "id, first, calls, item, items, statuses, grp, grp_offset, ended_at, data"
+RESULT_COLUMNS = (
+    "id, first, calls, item, items, statuses, grp, grp_offset, ended_at, data, accepted_at"
+)
 ADD_RESULT = _insert("call_results", *RESULT_COLUMNS.split(", "))
 RESULTS = f"SELECT {RESULT_COLUMNS} FROM call_results"
 RESULTS_AFTER = f"{RESULTS} WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
@@ -142,12 +144,29 @@ OUTPUTS_OF_GROUP = (
     f"SELECT {OUTPUT_COLUMNS} FROM call_outputs WHERE grp = ? AND id > ? ORDER BY id LIMIT ?"
 )
 
+ADD_CALL_EVENT = _insert("call_events", "call", "grp", "at", "item", "attempt", "reason")
+DROP_CALL_EVENTS = "DELETE FROM call_events WHERE call BETWEEN ? AND ?"
+_CALL_EVENTS = "SELECT id, call, grp, at, item, attempt, reason FROM call_events"
+EVENTS_OF_CALL = f"{_CALL_EVENTS} WHERE call = ? AND id > ? ORDER BY id LIMIT ?"
+EVENTS_OF_GROUP = f"{_CALL_EVENTS} WHERE grp = ? AND id > ? ORDER BY id LIMIT ?"
+ADD_POOL_EVENT = _insert("pool_events", "pool", "at", "state", "job_id", "reason")
+DROP_POOL_EVENTS = "DELETE FROM pool_events WHERE at < ?"
+EVENTS_OF_POOL = (
+    "SELECT id, pool, at, state, job_id, reason FROM pool_events"
+    " WHERE pool = ? AND id > ? ORDER BY id LIMIT ?"
+)
+
 POOL_COLUMNS = (
     "id, key, project, owner, request_id, body, state, job_id, generation, created_at, reason"
 )
 PUT_POOL = _replace("pools", ("id",), *POOL_COLUMNS.split(", ")[1:])
 POOLS = f"SELECT {POOL_COLUMNS} FROM pools ORDER BY created_at, id"
 
+# Of calls in no group, kept for their name: as if each session had a group 0 of them.
+OLD_NAMED = (
+    "SELECT id, first, calls FROM call_results WHERE grp IN (SELECT number << 40 FROM"
+    " call_sessions) AND ended_at < ? LIMIT ?"
+)
 OLD_GROUPS = "SELECT id FROM call_groups WHERE ended_at < ? ORDER BY ended_at LIMIT ?"
 DROP_GROUP = "DELETE FROM call_groups WHERE id = ?"
 OLD_SESSIONS = "SELECT number FROM call_sessions WHERE seen_at < ? ORDER BY seen_at LIMIT ?"

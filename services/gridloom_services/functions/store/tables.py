@@ -164,6 +164,8 @@ results = Table(
     _needed("grp_offset", BigInteger),
     _needed("ended_at", Double),
     _needed("data", LargeBinary),
+    # When its calls were taken in; 0: not known.
+    Column("accepted_at", Double, nullable=False, server_default=text("0")),
     Index("call_results_first", "first"),
 )
 Index(
@@ -189,6 +191,38 @@ Index(
     outputs.c.grp,
     outputs.c.id,
     sqlite_where=text("grp IS NOT NULL"),
+)
+
+# Runs that failed and are repeated.
+events = Table(
+    "call_events",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=True),
+    _needed("call", BigInteger),
+    Column("grp", BigInteger),
+    _needed("at", Double),
+    _needed("item", BigInteger),
+    _needed("attempt", Integer),
+    _needed("reason", Text),
+    Index("call_events_call", "call", "id"),
+)
+Index(
+    "call_events_group",
+    events.c.grp,
+    events.c.id,
+    sqlite_where=text("grp IS NOT NULL"),
+)
+
+Table(
+    "pool_events",
+    metadata,
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=True),
+    _needed("pool", Text),
+    _needed("at", Double),
+    _needed("state", SmallInteger),
+    _needed("job_id", Text),
+    _needed("reason", Text),
+    Index("pool_events_pool", "pool", "id"),
 )
 
 Table(

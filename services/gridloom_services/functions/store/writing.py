@@ -45,6 +45,9 @@ def _write_rare(cursor: Cursor, changes: Changes) -> None:
     cursor.many(sql.PUT_ATTEMPT, [codec.attempt_tuple(row) for row in changes.attempts])
     cursor.many(sql.DROP_ATTEMPTS, changes.attempts_over)
     cursor.many(sql.ADD_OUTPUT, [codec.output_tuple(row) for row in changes.outputs])
+    events = [codec.call_event_tuple(row) for row in changes.call_events]
+    cursor.many(sql.ADD_CALL_EVENT, events)
+    cursor.many(sql.ADD_POOL_EVENT, [codec.pool_event_tuple(row) for row in changes.pool_events])
 
 
 def _drop_results(cursor: Cursor, changes: Changes) -> list[tuple[int, str]]:
@@ -90,9 +93,10 @@ def _confirmed_numbers(changes: Changes) -> list[tuple[int, int, int]]:
 
 
 def drop_result(cursor: Cursor, result_id: int, first: int, calls: int) -> list[tuple[int, str]]:
-    """Remove a run of results and what its calls printed. Returns what was held for them."""
+    """Remove a run of results and what else is kept of its calls. Returns what was held."""
     cursor.many(sql.DROP_RESULT, [(result_id,)])
     cursor.many(sql.DROP_OUTPUTS, [(first, first + calls - 1)])
+    cursor.many(sql.DROP_CALL_EVENTS, [(first, first + calls - 1)])
     return [(row[0], row[1]) for row in cursor.all(sql.HOLDS_BETWEEN, first, first + calls - 1)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import pickle
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ import gridloom
 import pytest
 from gridloom.calls.options import CALL_WORDS
 from gridloom.calls.session import Session
+from gridloom.calls.states import CallState
 from gridloom.errors import (
     CancelledError,
     InvalidRequestError,
@@ -312,3 +314,7 @@ def test_a_call_that_was_never_sent_can_be_named_and_shown(service):
     assert type(unsent.exception(10)) is type(error)
     assert unsent.number == 0
     assert repr(unsent).startswith(f"<CallFuture {unsent.id} ")
+    again = pickle.loads(pickle.dumps(unsent))
+    assert (again.id, type(again.exception(10))) == (unsent.id, type(error))
+    assert [event.state for event in again.events()] == [CallState.QUEUED, CallState.FAILED]
+    assert str(error) in again.explain().message

@@ -28,6 +28,18 @@ CREATE TABLE call_dependencies (
 	upstream BIGINT NOT NULL,
 	PRIMARY KEY (block, position)
 );
+CREATE TABLE call_events (
+	id INTEGER NOT NULL,
+	call BIGINT NOT NULL,
+	grp BIGINT,
+	at DOUBLE NOT NULL,
+	item BIGINT NOT NULL,
+	attempt INTEGER NOT NULL,
+	reason TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE INDEX call_events_call ON call_events (call, id);
+CREATE INDEX call_events_group ON call_events (grp, id) WHERE grp IS NOT NULL;
 CREATE TABLE call_functions (
 	digest BLOB NOT NULL,
 	name TEXT NOT NULL,
@@ -89,6 +101,7 @@ CREATE TABLE call_results (
 	grp_offset BIGINT NOT NULL,
 	ended_at DOUBLE NOT NULL,
 	data BLOB NOT NULL,
+	accepted_at DOUBLE DEFAULT 0 NOT NULL,
 	PRIMARY KEY (id)
 );
 CREATE INDEX call_results_first ON call_results (first);
@@ -118,6 +131,16 @@ CREATE TABLE call_specs (
 	options TEXT NOT NULL,
 	PRIMARY KEY (session, number)
 );
+CREATE TABLE pool_events (
+	id INTEGER NOT NULL,
+	pool TEXT NOT NULL,
+	at DOUBLE NOT NULL,
+	state SMALLINT NOT NULL,
+	job_id TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE INDEX pool_events_pool ON pool_events (pool, id);
 CREATE TABLE pools (
 	id TEXT NOT NULL,
 	"key" TEXT NOT NULL,
@@ -133,4 +156,4 @@ CREATE TABLE pools (
 	PRIMARY KEY (id)
 );
 CREATE TABLE gridloom_functions_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT gridloom_functions_version_pkc PRIMARY KEY (version_num));
-INSERT INTO gridloom_functions_version VALUES ('0001')
+INSERT INTO gridloom_functions_version VALUES ('0002')

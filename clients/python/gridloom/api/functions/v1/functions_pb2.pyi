@@ -90,6 +90,9 @@ class Group(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ABANDONED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    POOL_IDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"group_SESSION_NUMBER" """
     name: _builtins.str
@@ -110,10 +113,17 @@ class Group(_message.Message):
     """
     reason: _builtins.str
     """One sentence, where there is something to say about its state."""
+    running: _builtins.int
+    """How many items run, and how many calls wait for the results of others. Of `GetGroup` only."""
+    blocked: _builtins.int
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pool_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Pools that its other unfinished items wait for. Of `GetGroup` only."""
+
     def __init__(
         self,
         *,
@@ -131,10 +141,13 @@ class Group(_message.Message):
         kind: _builtins.str = ...,
         abandoned: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        running: _builtins.int = ...,
+        blocked: _builtins.int = ...,
+        pool_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "accepted", b"accepted", "cancelled", b"cancelled", "created_at", b"created_at", "ended_at", b"ended_at", "failed", b"failed", "function", b"function", "id", b"id", "kind", b"kind", "name", b"name", "project", b"project", "reason", b"reason", "sealed", b"sealed", "succeeded", b"succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "accepted", b"accepted", "blocked", b"blocked", "cancelled", b"cancelled", "created_at", b"created_at", "ended_at", b"ended_at", "failed", b"failed", "function", b"function", "id", b"id", "kind", b"kind", "name", b"name", "pool_ids", b"pool_ids", "project", b"project", "reason", b"reason", "running", b"running", "sealed", b"sealed", "succeeded", b"succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,6 +389,114 @@ class ReadOutputResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadOutputResponse: _TypeAlias = ReadOutputResponse  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    group_id: _builtins.str
+    pool_id: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        group_id: _builtins.str = ...,
+        pool_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "group_id", b"group_id", "pool_id", b"pool_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "pool_id", b"pool_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["call_id", "group_id", "pool_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """Something became of a call, a group or a pool. Of the calls of one group that are run again, the first 10,000 times
+    are told.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    POOL_STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What it became of: among a group's events there are those of its calls."""
+    state: _call_pb2.CallState.ValueType
+    """Of a call or group: its state from then on."""
+    pool_state: _pool_pb2.PoolState.ValueType
+    """Of a pool."""
+    attempt: _builtins.int
+    """Of a call: which run comes next, from 1."""
+    item: _builtins.int
+    """Of a chunk: which of its items."""
+    reason: _builtins.str
+    """One sentence: why."""
+    job_id: _builtins.str
+    """Of a pool: the scheduler's job that has its workers."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        state: _call_pb2.CallState.ValueType = ...,
+        pool_state: _pool_pb2.PoolState.ValueType = ...,
+        attempt: _builtins.int = ...,
+        item: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "id", b"id", "item", b"item", "job_id", b"job_id", "pool_state", b"pool_state", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class CancelCallsRequest(_message.Message):

@@ -66,6 +66,11 @@ class FunctionsServiceStub:
                 request_serializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputRequest.SerializeToString,
                 response_deserializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/gridloom.api.functions.v1.FunctionsService/ListEvents',
+                request_serializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
         self.CancelCalls = channel.unary_unary(
                 '/gridloom.api.functions.v1.FunctionsService/CancelCalls',
                 request_serializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.CancelCallsRequest.SerializeToString,
@@ -153,6 +158,13 @@ class FunctionsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """What happened to a call, to a group and its calls, or to a pool; oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelCalls(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -235,6 +247,11 @@ def add_FunctionsServiceServicer_to_server(servicer, server):
                     servicer.ReadOutput,
                     request_deserializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputRequest.FromString,
                     response_serializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsRequest.FromString,
+                    response_serializer=gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsResponse.SerializeToString,
             ),
             'CancelCalls': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelCalls,
@@ -440,6 +457,33 @@ class FunctionsService:
             '/gridloom.api.functions.v1.FunctionsService/ReadOutput',
             gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputRequest.SerializeToString,
             gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ReadOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridloom.api.functions.v1.FunctionsService/ListEvents',
+            gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsRequest.SerializeToString,
+            gridloom_dot_api_dot_functions_dot_v1_dot_functions__pb2.ListEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

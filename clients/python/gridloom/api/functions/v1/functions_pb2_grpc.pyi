@@ -46,6 +46,8 @@ class FunctionsServiceStub:
     """Results of a group or a call for any reader, also after the client that submitted them has died."""
     ReadOutput: _grpc.UnaryStreamMultiCallable[_functions_pb2.ReadOutputRequest, _functions_pb2.ReadOutputResponse]
     """What the calls printed, where `capture_output` was asked for."""
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_functions_pb2.ListEventsRequest, _functions_pb2.ListEventsResponse]
+    """What happened to a call, to a group and its calls, or to a pool; oldest first."""
     CancelCalls: _grpc.UnaryUnaryMultiCallable[_functions_pb2.CancelCallsRequest, _functions_pb2.CancelCallsResponse]
     ListFunctions: _grpc.UnaryUnaryMultiCallable[_functions_pb2.ListFunctionsRequest, _functions_pb2.ListFunctionsResponse]
     CreatePool: _grpc.UnaryUnaryMultiCallable[_functions_pb2.CreatePoolRequest, _functions_pb2.CreatePoolResponse]
@@ -74,6 +76,8 @@ class FunctionsServiceAsyncStub(FunctionsServiceStub):
     """Results of a group or a call for any reader, also after the client that submitted them has died."""
     ReadOutput: _aio.UnaryStreamMultiCallable[_functions_pb2.ReadOutputRequest, _functions_pb2.ReadOutputResponse]  # type: ignore[assignment]
     """What the calls printed, where `capture_output` was asked for."""
+    ListEvents: _aio.UnaryUnaryMultiCallable[_functions_pb2.ListEventsRequest, _functions_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """What happened to a call, to a group and its calls, or to a pool; oldest first."""
     CancelCalls: _aio.UnaryUnaryMultiCallable[_functions_pb2.CancelCallsRequest, _functions_pb2.CancelCallsResponse]  # type: ignore[assignment]
     ListFunctions: _aio.UnaryUnaryMultiCallable[_functions_pb2.ListFunctionsRequest, _functions_pb2.ListFunctionsResponse]  # type: ignore[assignment]
     CreatePool: _aio.UnaryUnaryMultiCallable[_functions_pb2.CreatePoolRequest, _functions_pb2.CreatePoolResponse]  # type: ignore[assignment]
@@ -135,6 +139,14 @@ class FunctionsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_functions_pb2.ReadOutputResponse], _abc.AsyncIterator[_functions_pb2.ReadOutputResponse]]:
         """What the calls printed, where `capture_output` was asked for."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _functions_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_functions_pb2.ListEventsResponse, _abc.Awaitable[_functions_pb2.ListEventsResponse]]:
+        """What happened to a call, to a group and its calls, or to a pool; oldest first."""
 
     @_abc_1.abstractmethod
     def CancelCalls(
