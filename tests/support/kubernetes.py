@@ -107,6 +107,9 @@ class KubernetesStage:
     def make(self) -> Runtime:
         return KubernetesRuntime(self.settings, self.objects, self.folder / "spool")
 
+    def content(self, digest: str) -> bytes:
+        return self.objects.objects[digest]
+
     async def prepare(self) -> None:
         """Names of gangs are unique outside of tests: here the cluster has to clear up first."""
         api = await api_of_cluster()

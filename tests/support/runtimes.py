@@ -180,6 +180,9 @@ class Stage(Protocol):
     def make(self) -> Runtime:
         """A runtime that is not open yet; one after another, as after restarts."""
 
+    def content(self, digest: str) -> bytes:
+        """What was stored outside of the runtime."""
+
     async def prepare(self) -> None:
         """Wait until nothing is left of an earlier play."""
 
@@ -201,6 +204,9 @@ class LocalStage:
     def make(self) -> Runtime:
         return LocalRuntime(self.root, self.objects, os.environ, self.settings)
 
+    def content(self, digest: str) -> bytes:
+        return self.objects.objects[digest]
+
     async def prepare(self) -> None:
         """Its folder is its own."""
 
@@ -213,6 +219,8 @@ class MemoryStage:
         self._behaviours: dict[str, Behaviour] = {}
         self._count = itertools.count()
         self.cluster = MemoryCluster(script=self._script)
+        self.stored: dict[str, bytes] = {}
+        self.cluster.stored = self.stored
 
     def _script(self, gang_: Gang, role: str, index: int) -> Behaviour:
         del index
@@ -231,6 +239,9 @@ class MemoryStage:
 
     def make(self) -> Runtime:
         return MemoryRuntime(self.cluster)
+
+    def content(self, digest: str) -> bytes:
+        return self.stored[digest]
 
     async def prepare(self) -> None:
         """Its cluster is its own."""

@@ -95,8 +95,9 @@ class Platform:
         self.clock = ManualClock(NOW_US / 1e6)
         self.cluster = MemoryCluster(nodes, script or run_until_told, self.clock)
         self.store = store or MemoryStore()
-        self.archive = LogArchive(folder / "logs")
         self.keeper = MemoryKeeper()
+        self.folder = folder
+        self.archive: LogArchive
         self.background = Background()
         self.fatal: list[BaseException] = []
         self.runtime = MemoryRuntime(self.cluster)
@@ -107,9 +108,11 @@ class Platform:
         self.fate = Fate()
         self.runtime = MemoryRuntime(self.cluster)
         await self.runtime.open()
+        store = cast("Store", Crashing(self.store, self.fate))
+        self.archive = LogArchive(self.folder / "logs", store, self.keeper)
         self.control = Control(
             Surroundings(
-                store=cast("Store", Crashing(self.store, self.fate)),
+                store=store,
                 runtime=cast("Runtime", Crashing(self.runtime, self.fate)),
                 archive=self.archive,
                 inputs=Inputs(self.keeper),

@@ -77,7 +77,7 @@ class SchedulerApp:
         self._runtime = runtime
         self._background = Background()
         self._clock = SystemClock()
-        archive = LogArchive(logs_folder)
+        archive = LogArchive(logs_folder, store, objects)
         self._control = Control(self._surroundings(archive, Inputs(objects)))
         logs = LogReader(self._control, store, runtime, archive)
         self._servicer = SchedulerServicer(self._control, runtime, logs)

@@ -35,6 +35,7 @@ class MemoryKeeper:
     def __init__(self) -> None:
         self.gone: set[str] = set()
         self.held: dict[str, frozenset[str]] = {}
+        self.contents: dict[str, bytes] = {}
 
     async def missing(self, digests: frozenset[str]) -> frozenset[str]:
         """Return those that were taken away."""
@@ -42,11 +43,19 @@ class MemoryKeeper:
 
     async def hold(self, holder: str, digests: frozenset[str]) -> None:
         """Take note."""
-        self.held[holder] = digests
+        self.held[holder] = self.held.get(holder, frozenset()) | digests
 
     async def release(self, holder: str) -> None:
         """Take note."""
         self.held.pop(holder, None)
+
+    async def sizes(self, digests: frozenset[str]) -> dict[str, int]:
+        """Return the sizes of those that were put here."""
+        return {each: len(self.contents[each]) for each in digests & self.contents.keys()}
+
+    async def piece(self, digest: str, offset: int, length: int) -> bytes:
+        """Return bytes of what was put here; LookupError."""
+        return self.contents[digest][offset : offset + length]
 
 
 def digests_of(spec: JobSpec) -> frozenset[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gridloom_services.scheduler.runs import Run
-    from gridloom_services.scheduler.runtime.base import Assignment, OutputFile
+    from gridloom_services.scheduler.runtime.base import Assignment, OutputFile, StoredStream
     from gridloom_services.scheduler.spec import JobSpec
 
 # A replica within its gang: the role's name and the index.
@@ -231,6 +231,19 @@ class GangEnd:
     usage: Usage
     replicas: tuple[ReplicaEnd, ...] = ()
     outputs: tuple[GangOutput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStream:
+    """A stream of a gang that is over, in the object store. `size_bytes` is the object's."""
+
+    stored: StoredStream
+    size_bytes: int
+
+    @property
+    def length(self) -> int:
+        """How long the stream is, with what is missing in its middle."""
+        return self.size_bytes + self.stored.end - self.stored.first
 
 
 @dataclass(frozen=True, slots=True)

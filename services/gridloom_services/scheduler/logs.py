@@ -186,13 +186,13 @@ class LogReader:
     ) -> LogChunk:
         where = (source.gang, source.role, source.index, source.stream, offset, limit)
         if await self._archive.holds(source.gang):
-            return self._archive.read(*where)
+            return await self._archive.read(*where)
         try:
             chunk = await self._runtime.logs(*where, wait_s)
         except GangNotFoundError:
-            return self._archive.read(*where)
+            return await self._archive.read(*where)
         if not chunk.data and await self._archive.holds(source.gang):
-            return self._archive.read(*where)  # they were moved while the runtime looked
+            return await self._archive.read(*where)  # they were moved while the runtime looked
         return chunk
 
     # ---- which streams

@@ -65,18 +65,7 @@ class ObjectsClient:
 
     async def missing(self, digests: frozenset[str]) -> frozenset[str]:
         """Return those that do not exist."""
-        found: set[str] = set()
-        ordered = sorted(digests)
-        for begin in range(0, len(ordered), _BATCH):
-            request = objects_pb2.StatObjectsRequest(digests=ordered[begin : begin + _BATCH])
-            try:
-                answer = await self._stub().StatObjects(
-                    request, metadata=self._channels.metadata, timeout=_TIMEOUT_S
-                )
-            except grpc.aio.AioRpcError as error:
-                _unavailable(error)
-            found.update(each.object.digest for each in answer.objects if each.exists)
-        return digests - found
+        return digests - (await self.sizes(digests)).keys()
 
     async def hold(self, holder: str, digests: frozenset[str]) -> None:
         """Keep objects for `holder`."""
@@ -86,6 +75,33 @@ class ObjectsClient:
                 request, metadata=self._channels.metadata, timeout=_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
+            _unavailable(error)
+
+    async def sizes(self, digests: frozenset[str]) -> dict[str, int]:
+        """Return the sizes in bytes of those that exist."""
+        found: dict[str, int] = {}
+        ordered = sorted(digests)
+        for begin in range(0, len(ordered), _BATCH):
+            request = objects_pb2.StatObjectsRequest(digests=ordered[begin : begin + _BATCH])
+            try:
+                answer = await self._stub().StatObjects(
+                    request, metadata=self._channels.metadata, timeout=_TIMEOUT_S
+                )
+            except grpc.aio.AioRpcError as error:
+                _unavailable(error)
+            existing = (each.object for each in answer.objects if each.exists)
+            found |= {each.digest: each.size_bytes for each in existing}
+        return found
+
+    async def piece(self, digest: str, offset: int, length: int) -> bytes:
+        """Return bytes of an object. LookupError: there is none; UnavailableError."""
+        request = objects_pb2.GetObjectRequest(digest=digest, offset=offset, length_bytes=length)
+        call = self._stub().GetObject(request, metadata=self._channels.metadata, timeout=_TIMEOUT_S)
+        try:
+            return b"".join([part.chunk async for part in call])
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise LookupError(f"object {digest} does not exist") from error
             _unavailable(error)
 
     async def release(self, holder: str) -> None:

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 OUT, ERR = LogStream.STDOUT, LogStream.STDERR
 
 
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    """Each replica prints who it is."""
+@pytest.fixture(params=["files", "objects"])
+async def platform(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
+    """Each replica prints who it is; what it printed is kept in files, or stored as pods do it."""
 
     def script(gang: Gang, role: str, index: int) -> Behaviour:
         who = f"{gang.name.partition('-a')[2]} {role}.{index} {gang.element}\n"
         return Behaviour(None, stdout=f"out {who}".encode() * 3, stderr=f"err {who}".encode())
 
     platform = Platform(tmp_path, script)
+    if request.param == "objects":
+        platform.cluster.stored = platform.keeper.contents
     await platform.begin()
     yield platform
     await platform.end()
@@ -74,6 +76,22 @@ async def test_logs_are_there_while_it_runs_after_the_end_and_after_a_restart(pl
     assert await text(platform, job_id) == expected
     await platform.restart()
     assert await text(platform, job_id) == expected
+
+
+async def test_logs_survive_a_crash_at_any_moment_of_their_keeping(
+    platform: Platform, subtests: pytest.Subtests
+):
+    for moment in range(12):
+        with subtests.test(moment=moment):
+            (job_id,) = await platform.submit()
+            platform.fate.left = moment
+            await platform.finish(f"{job_id}-a1")
+            await platform.bury()
+            await platform.settle()
+            assert platform.cluster.gangs == {}
+            assert await text(platform, job_id, index=0) == (
+                "out 1 main.0 None\n" * 3 + "err 1 main.0 None\n"
+            )
 
 
 async def test_a_job_that_has_not_started_has_no_logs(platform: Platform):

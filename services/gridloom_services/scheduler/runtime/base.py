@@ -220,6 +220,15 @@ class LogChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStream:
+    """A stream in the object store. From `first` to `end` its middle is missing."""
+
+    digest: str
+    first: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ExecChunk:
     """What a command beside a replica said. The last one alone has an exit code, and no data."""
 
@@ -349,13 +358,14 @@ class Runtime(Protocol):
         for what is unknown or forgotten.
         """
 
-    async def keep_logs(self, name: str, destination: Path) -> None:
-        """Put the logs of an ended gang into a folder, for keeping after `forget`.
+    async def keep_logs(self, name: str, destination: Path) -> Mapping[str, StoredStream]:
+        """Hand over the logs of an ended gang, for keeping after `forget`.
 
-        Files `<role>.<index>.stdout` and `.stderr`, one pair for each `log_index`; empty streams
-        make no file. `streams.read_stream` reads them at the offsets that `logs` had. They may be
-        moved rather than copied: afterwards `logs` may find nothing. Idempotent: it completes what
-        an earlier call began.
+        `<role>.<index>.stdout` and `.stderr`, one pair for each `log_index`; empty streams are left
+        out. Each is a file of that name in the folder, which `streams.read_stream` reads at the
+        offsets that `logs` had, or it lies in the object store and is returned by that name. Files
+        may be moved rather than copied: afterwards `logs` may find nothing. Idempotent: it
+        completes what an earlier call began.
         """
 
     def exec(

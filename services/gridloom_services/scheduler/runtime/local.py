@@ -48,7 +48,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from gridloom_services.scheduler.runtime.base import ExecChunk, ObjectsDoor, ReplicaStatus
+    from gridloom_services.scheduler.runtime.base import (
+        ExecChunk,
+        ObjectsDoor,
+        ReplicaStatus,
+        StoredStream,
+    )
     from gridloom_services.scheduler.runtime.folders import GangFolder
 
 _T = TypeVar("_T")
@@ -262,9 +267,10 @@ class LocalRuntime:
                 await asyncio.wait_for(life.over.wait(), pause_s)
             pause_s = min(2 * pause_s, _LONGEST_FOLLOW_PAUSE_S)
 
-    async def keep_logs(self, name: str, destination: Path) -> None:
+    async def keep_logs(self, name: str, destination: Path) -> Mapping[str, StoredStream]:
         """Move the streams of every unit."""
         await self._in_thread(_keep_logs, self._known(name), destination)
+        return {}
 
     async def exec(
         self,

@@ -6,6 +6,7 @@ A `MemoryCluster` is the machines; a `MemoryRuntime` is a door to it. So a test 
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from gridloom_services.scheduler.runtime.base import (
@@ -20,11 +21,12 @@ from gridloom_services.scheduler.runtime.base import (
     Phase,
     Placement,
     ReplicaStatus,
+    StoredStream,
 )
 from gridloom_services.scheduler.runtime.board import StatusBoard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
     from gridloom_services.scheduler.runtime.memory_cluster import (
@@ -137,13 +139,21 @@ class MemoryRuntime:
         does = replica.behaviour
         return does.stdout if stream is LogStream.STDOUT else does.stderr
 
-    async def keep_logs(self, name: str, destination: Path) -> None:
-        """Write the logs of a gang into a folder."""
-        for (role, index), replica in self._known(name).replicas.items():
-            if replica.status.log_index == index:
-                for stream in LogStream:
-                    data = self._printed(replica, stream)
-                    _keep(destination / f"{role}.{index}.{stream.value}", data)
+    async def keep_logs(self, name: str, destination: Path) -> Mapping[str, StoredStream]:
+        """Write the logs of a gang into a folder, or store them where the cluster does that."""
+        printed = {
+            f"{role}.{index}.{stream.value}": self._printed(replica, stream)
+            for (role, index), replica in self._known(name).replicas.items()
+            for stream in LogStream
+            if replica.status.log_index == index
+        }
+        if self._cluster.stored is not None:
+            return {
+                key: _store(self._cluster.stored, data) for key, data in printed.items() if data
+            }
+        for key, data in printed.items():
+            _keep(destination / key, data)
+        return {}
 
     async def exec(
         self,
@@ -191,3 +201,9 @@ def _keep(path: Path, data: bytes) -> None:
     if data:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def _store(stored: dict[str, bytes], data: bytes) -> StoredStream:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    stored[digest] = data
+    return StoredStream(digest)

@@ -143,6 +143,8 @@ class MemoryCluster:
         self.gangs: dict[str, MemoryGang] = {}
         # Every start that really began something, in order: for tests that count copies.
         self.started: list[tuple[str, str, int]] = []
+        # Where streams are stored by digest at the end, as pods do it. None: they become files.
+        self.stored: dict[str, bytes] | None = None
         # Where changes are shown: the door that is open now.
         self.board: StatusBoard | None = None
 

@@ -37,7 +37,7 @@ def _read(descriptor: int, path: Path, offset: int, limit: int, *, is_over: bool
     begin = max(0, size + offset) if offset < 0 else offset
     gap = read_record(path.with_name(path.name + GAP_SUFFIX))
     if gap is not None and gap["first"] <= begin < gap["end"]:
-        return LogChunk(_missing(gap["end"] - begin), begin, gap["end"], complete=False)
+        return LogChunk(missing_part(gap["end"] - begin), begin, gap["end"], complete=False)
     upto = gap["first"] if gap is not None and begin < gap["first"] else size
     data = os.pread(descriptor, max(0, min(limit, upto - begin)), begin)
     after = begin + len(data)
@@ -47,7 +47,8 @@ def _read(descriptor: int, path: Path, offset: int, limit: int, *, is_over: bool
     return LogChunk(data, begin, after, is_over and after >= size)
 
 
-def _missing(count: int) -> bytes:
+def missing_part(count: int) -> bytes:
+    """Return the line that stands for so many bytes that were not kept."""
     return f"\n[gridloom: {count} bytes are missing here: too much was printed]\n".encode()
 
 

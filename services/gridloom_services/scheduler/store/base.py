@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
-    from gridloom_services.scheduler.job import Event, GangEnd, Job, LiveGang, Promise, Tries
+    from collections.abc import Mapping
+
+    from gridloom_services.scheduler.job import (
+        Event,
+        GangEnd,
+        Job,
+        KeptStream,
+        LiveGang,
+        Promise,
+        Tries,
+    )
     from gridloom_services.scheduler.query import JobQuery
     from gridloom_services.scheduler.queue import Queue
 
@@ -95,6 +105,12 @@ class Store(Protocol):
 
     async def events_after(self, revision: int, limit: int) -> list[Event]:
         """Return events of all jobs above a revision, oldest first."""
+
+    async def keep_streams(self, gang: str, streams: Mapping[str, KeptStream]) -> None:
+        """Keep by gang and name where streams are. Durable; again: the same."""
+
+    async def kept_stream(self, gang: str, name: str) -> KeptStream | None:
+        """Return where a stream is; None: it was not kept."""
 
     async def compacted(self) -> int:
         """Return the newest revision whose event is gone; 0: none is."""

@@ -10,7 +10,15 @@ from gridloom_services.scheduler.store.base import Changes, Contents, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gridloom_services.scheduler.job import Event, GangEnd, Job, LiveGang, Promise, Tries
+    from gridloom_services.scheduler.job import (
+        Event,
+        GangEnd,
+        Job,
+        KeptStream,
+        LiveGang,
+        Promise,
+        Tries,
+    )
     from gridloom_services.scheduler.query import JobQuery
     from gridloom_services.scheduler.queue import Queue
 
@@ -38,6 +46,7 @@ class MemoryStore:
         self._queues: dict[tuple[str, str], Queue] = {}
         self._promises: dict[tuple[str, int], Promise] = {}
         self._events: dict[int, Event] = {}
+        self._streams: dict[tuple[str, str], KeptStream] = {}
         self._compacted = 0
 
     async def load(self) -> Contents:
@@ -118,6 +127,14 @@ class MemoryStore:
     async def events_after(self, revision: int, limit: int) -> list[Event]:
         """Return all jobs' events."""
         return [event for key, event in sorted(self._events.items()) if key > revision][:limit]
+
+    async def keep_streams(self, gang: str, streams: Mapping[str, KeptStream]) -> None:
+        """Keep where streams are."""
+        self._streams |= {(gang, name): kept for name, kept in streams.items()}
+
+    async def kept_stream(self, gang: str, name: str) -> KeptStream | None:
+        """Return where a stream is."""
+        return self._streams.get((gang, name))
 
     async def compacted(self) -> int:
         """Return the newest revision that is gone."""

@@ -8,6 +8,7 @@ from gridloom_services.scheduler.job import (
     Event,
     GangEnd,
     Job,
+    KeptStream,
     LiveGang,
     Outcome,
     Promise,
@@ -15,6 +16,7 @@ from gridloom_services.scheduler.job import (
     Usage,
 )
 from gridloom_services.scheduler.queue import Queue
+from gridloom_services.scheduler.runtime.base import StoredStream
 from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.store import codec
 
@@ -262,3 +264,20 @@ def promise_row(promise: Promise) -> Values:
 def promise_of(row: SimpleNamespace) -> Promise:
     """Return the promise again."""
     return Promise(row.job_id, row.element, row.start_s, codec.read_placement(row.placement))
+
+
+def stream_row(gang: str, name: str, kept: KeptStream) -> Values:
+    """Return all columns of where a stream is."""
+    return {
+        "gang": gang,
+        "name": name,
+        "digest": kept.stored.digest,
+        "size_bytes": kept.size_bytes,
+        "gap_first": kept.stored.first,
+        "gap_end": kept.stored.end,
+    }
+
+
+def stream_of(row: SimpleNamespace) -> KeptStream:
+    """Return it again."""
+    return KeptStream(StoredStream(row.digest, row.gap_first, row.gap_end), row.size_bytes)

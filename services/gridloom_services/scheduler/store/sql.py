@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.common.cursor import Cursor, Row
     from gridloom_services.common.store import Database
-    from gridloom_services.scheduler.job import Event, GangEnd, Job
+    from gridloom_services.scheduler.job import Event, GangEnd, Job, KeptStream
     from gridloom_services.scheduler.query import JobQuery
 
 _COMPACTED = "compacted"
@@ -34,6 +34,7 @@ _KEYS = {
     "job_tries": ("sequence", "element"),
     "job_queues": ("project", "name"),
     "job_promises": ("job_id", "element"),
+    "gang_streams": ("gang", "name"),
 }
 
 Rows = list[dict[str, Any]]
@@ -127,6 +128,17 @@ class SqlStore:
     async def events_after(self, revision: int, limit: int) -> list[Event]:
         """Return all jobs' events."""
         return await self._events("revision > ? ORDER BY revision LIMIT ?", (revision, limit))
+
+    async def keep_streams(self, gang: str, streams: Mapping[str, KeptStream]) -> None:
+        """Keep where streams are."""
+        values = {(gang, name): rows.stream_row(gang, name, kept) for name, kept in streams.items()}
+        await self._database.run(lambda cursor: _replace(cursor, "gang_streams", values))
+
+    async def kept_stream(self, gang: str, name: str) -> KeptStream | None:
+        """Return where a stream is."""
+        query = "SELECT * FROM gang_streams WHERE gang = ? AND name = ?"
+        found = await self._database.run(lambda cursor: list(cursor.named(query, gang, name)))
+        return rows.stream_of(found[0]) if found else None
 
     async def compacted(self) -> int:
         """Return the newest revision that is gone."""

@@ -117,6 +117,18 @@ ends = Table(
     Column("outputs", Text, nullable=False),
 )
 
+# Where the streams of gangs that are over lie in the object store.
+streams = Table(
+    "gang_streams",
+    metadata,
+    Column("gang", String(64), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("gap_first", BigInteger, nullable=False),
+    Column("gap_end", BigInteger, nullable=False),
+)
+
 tries = Table(
     "job_tries",
     metadata,

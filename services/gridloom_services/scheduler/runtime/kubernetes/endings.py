@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.values import dataclass
 
-from gridloom_services.scheduler.runtime.base import OutputFile
+from gridloom_services.scheduler.runtime.base import OutputFile, StoredStream
 from gridloom_services.scheduler.states import FailureClass
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ class ReplicaReport:
     signal: int
     failure_class: FailureClass
     ended_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStream:
-    """A stream in the object store. From `first` to `end` its middle is missing."""
-
-    digest: str
-    first: int = 0
-    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)

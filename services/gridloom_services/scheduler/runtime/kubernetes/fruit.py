@@ -15,8 +15,7 @@ from gridloom_services.scheduler.runtime.kubernetes.endings import read_outputs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridloom_services.scheduler.runtime.base import ObjectsDoor, OutputFile
-    from gridloom_services.scheduler.runtime.kubernetes.endings import StoredStream
+    from gridloom_services.scheduler.runtime.base import ObjectsDoor, OutputFile, StoredStream
 
 _COPY_BYTES = 1 << 20
 

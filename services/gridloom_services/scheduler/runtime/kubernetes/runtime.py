@@ -62,7 +62,7 @@ from gridloom_services.scheduler.runtime.streams import read_stream
 from gridloom_services.scheduler.runtime.units import members
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
     from pathlib import Path
 
     from gridloom_services.scheduler.runtime.base import (
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         ObjectsDoor,
         Placement,
         ReplicaStatus,
+        StoredStream,
     )
     from gridloom_services.scheduler.runtime.kubernetes.api import Object
     from gridloom_services.scheduler.runtime.kubernetes.plan import KubernetesSettings
@@ -348,15 +349,19 @@ class KubernetesRuntime:
         if ending is not None and stream.value in ending.logs:
             await self._fruit.stream(ending.logs[stream.value], path)
 
-    async def keep_logs(self, name: str, destination: Path) -> None:
-        """Fetch the streams of every unit that left some."""
+    async def keep_logs(self, name: str, destination: Path) -> Mapping[str, StoredStream]:
+        """Tell where the sidecar of every unit has stored its streams."""
+        del destination  # nothing is on this machine
         life = self._known(name)
+        stored: dict[str, StoredStream] = {}
         for unit in life.record.units.values():
             watch = life.units.get(unit.name)
-            if watch is not None and watch.pod is not None and pod_is_over(watch.pod):
-                for stream in LogStream:
-                    target = destination / f"{unit.name}.{stream.value}"
-                    await self._bring(watch.pod, stream, target)
+            pod = watch.pod if watch is not None else None
+            ending = ending_of(pod) if pod is not None and pod_is_over(pod) else None
+            if ending is not None:
+                found = ending.logs.items()
+                stored |= {f"{unit.name}.{stream}": each for stream, each in found}
+        return stored
 
     async def exec(
         self,

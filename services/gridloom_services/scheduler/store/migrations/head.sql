@@ -60,6 +60,15 @@ CREATE TABLE gang_ends (
 	outputs TEXT NOT NULL,
 	PRIMARY KEY (sequence, element, attempt)
 );
+CREATE TABLE gang_streams (
+	gang VARCHAR(64) NOT NULL,
+	name VARCHAR(255) NOT NULL,
+	digest TEXT NOT NULL,
+	size_bytes BIGINT NOT NULL,
+	gap_first BIGINT NOT NULL,
+	gap_end BIGINT NOT NULL,
+	PRIMARY KEY (gang, name)
+);
 CREATE TABLE gangs (
 	sequence BIGINT NOT NULL,
 	element INTEGER NOT NULL,
@@ -158,4 +167,4 @@ CREATE TABLE scheduler_facts (
 	PRIMARY KEY (name)
 );
 CREATE TABLE gridloom_scheduler_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT gridloom_scheduler_version_pkc PRIMARY KEY (version_num));
-INSERT INTO gridloom_scheduler_version VALUES ('0002')
+INSERT INTO gridloom_scheduler_version VALUES ('0003')
