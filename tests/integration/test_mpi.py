@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import gridloom
 import pytest
-from gridloom.errors import InvalidRequestError, JobFailedError, RemoteTraceback
+from gridloom.errors import JobFailedError, RemoteTraceback
 
-from tests.support.home import Home
-from tests.support.mpi_programs import BAD_PROGRAM, alive, compiled
+from tests.support.mpi_programs import BAD_PROGRAM, compiled, program, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.support.home import Home
 
 PATIENCE_S = 60
 
@@ -30,12 +30,8 @@ print("oh", comm.rank, file=sys.stderr)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A platform that claims more cores than there are: small worlds do not need them."""
-    home = Home(tmp_path_factory.mktemp("platform") / "home")
-    ended = home.gridloom("up", "--cpus", "8")
-    assert ended.code == 0, ended.err
-    yield home
-    home.close()
+    with running(tmp_path_factory.mktemp("platform") / "home") as home:
+        yield home
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +50,6 @@ def sums(comm, start, fail_on=-1):
         raise ValueError(f"no sum for {start}")
     print("here is", comm.rank)
     return comm.rank, comm.allreduce(start)
-
-
-@gridloom.mpi(ranks=2)
-def unpicklable(comm):
-    import threading
-
-    return {"lock": threading.Lock()} if comm.rank else 1
-
-
-def program(folder: Path, text: str) -> str:
-    (folder / "program.py").write_text(text)
-    return "program.py"
 
 
 # ---- what everybody does
@@ -190,44 +174,3 @@ def test_the_command_line_ends_as_its_ranks_do(home, tmp_path):
     )
     assert bad.code == 9
     assert "rank 2: exit code 9" in bad.err
-
-
-# ---- bad days
-
-
-@pytest.mark.slow
-def test_a_result_that_cannot_be_pickled_is_named_with_its_rank():
-    with pytest.raises(gridloom.errors.UnpicklableError, match="lock") as caught:
-        unpicklable.submit().result(PATIENCE_S)
-    assert any("rank 1 of 2" in note for note in caught.value.__notes__)
-
-
-@pytest.mark.slow
-def test_more_ranks_than_can_ever_be_held_are_refused_at_once(client):
-    with pytest.raises(InvalidRequestError, match="rank"):
-        client.mpi.run(["true"], ranks=200)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("implementation", ["mpich", "openmpi"])
-@pytest.mark.parametrize(
-    ("how", "words", "code"),
-    [
-        ("abort", r"rank 2 called MPI_Abort\(7\)", 7),
-        ("exit", "rank 2: exit code 9", 9),
-        ("segfault", "rank 2: killed by SIGSEGV", 139),
-        ("raise", "rank 2: ValueError: rank 2 has had enough", 1),
-    ],
-)
-def test_a_rank_that_fails_is_named_and_all_is_freed(
-    client, tmp_path, monkeypatch, implementation, how, words, code
-):
-    monkeypatch.chdir(tmp_path)
-    job = client.mpi.run(
-        ["python", program(tmp_path, BAD_PROGRAM), how], ranks=3, implementation=implementation
-    )
-    with pytest.raises(JobFailedError, match=words) as caught:
-        job.result(PATIENCE_S)
-    assert (caught.value.rank, caught.value.exit_code) == (2, code)
-    assert alive(job.id) == []
-    assert client.nodes()[0].free == client.nodes()[0].capacity

@@ -5,7 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 C_PROGRAM = r"""
 #include <mpi.h>
@@ -67,6 +74,24 @@ def compiled(folder: Path) -> tuple[Path, str] | None:
     return program, name
 
 
+@contextmanager
+def running(path: Path) -> Iterator[Home]:
+    """A platform that claims more cores than there are: small worlds do not need them."""
+    home = Home(path)
+    ended = home.gridloom("up", "--cpus", "8")
+    assert ended.code == 0, ended.err
+    try:
+        yield home
+    finally:
+        home.close()
+
+
+def program(folder: Path, text: str) -> str:
+    """A script in the folder; its name."""
+    (folder / "program.py").write_text(text)
+    return "program.py"
+
+
 def alive(mark: str) -> list[int]:
     """Processes with this word on their command line or in their environment."""
     found = []
@@ -79,3 +104,27 @@ def alive(mark: str) -> list[int]:
             if mark.encode() in text:
                 found.append(int(process.name))
     return found
+
+
+def ranks_of(job_id: str) -> list[int]:
+    """Processes that run our ranks of this job."""
+    return [pid for pid in alive(job_id) if _words(pid)[1:3] == ["-m", "gridloom.worker.mpi.rank"]]
+
+
+def process_above(job_id: str, name: str) -> int:
+    """The launcher, agent or supervisor of a job: an ancestor of its ranks."""
+    pid = ranks_of(job_id)[0]
+    while pid > 1:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        words = _words(pid)
+        if before.endswith(f"({name}") or name in words[2:3] or name in words[0]:
+            return pid
+        pid = int(after.split()[1])
+    raise AssertionError(f"there is no {name} above the ranks of {job_id}")
+
+
+def _words(pid: int) -> list[str]:
+    words: list[str] = []
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return [*words, "", "", ""]

@@ -54,7 +54,7 @@ def rank_gang(request: MpiRequest, default_implementation: str) -> RankGang:
 
 
 def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> LaunchSpec:
-    limit_s, limit_name = _limit(request)
+    limit_s, limit = _limit(request)
     function = request.function
     return LaunchSpec(
         ranks=request.ranks,
@@ -63,7 +63,7 @@ def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> Launc
         threads=request.threads or max(1, _cpus(request)),
         is_bound=request.is_bound,
         timeout_s=limit_s,
-        limit_name=limit_name,
+        limit=limit,
         function=function.name if function else "",
         call=f"{folder}/call" if function else "",
         bundle=f"{folder}/bundle.zip" if function and function.has_bundle else "",
@@ -74,11 +74,13 @@ def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> Launc
 
 
 def _limit(request: MpiRequest) -> tuple[float | None, str]:
-    """The time-out, or what comes shortly before the job's own limit."""
-    limit_s = request.time_limit_s
-    if limit_s is None or (request.timeout_s is not None and request.timeout_s < limit_s):
-        return request.timeout_s, "time-out"
-    return limit_s - min(_AHEAD_S, limit_s * _AHEAD_SHARE), "time limit"
+    """The time-out, or what comes shortly before the job's own limit; and how it is called."""
+    timeout_s, limit_s = request.timeout_s, request.time_limit_s
+    if timeout_s is not None and (limit_s is None or timeout_s < limit_s):
+        return timeout_s, f"time-out of {timeout_s:g} s"
+    if limit_s is None:
+        return None, ""
+    return limit_s - min(_AHEAD_S, limit_s * _AHEAD_SHARE), f"time limit of {limit_s:g} s"
 
 
 def _cpus(request: MpiRequest) -> int:

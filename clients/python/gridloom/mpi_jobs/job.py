@@ -90,6 +90,7 @@ def results_when_over(job: Job) -> list[Any]:
     """Wait, then each rank's result; what a rank raised is raised."""
     client = job._client  # noqa: SLF001  # a handle of ours
     info = client.connection.run(job_operations.ended(job.id, None))
+    job.saw(info)
     return client.connection.run(operations.results(info))
 
 

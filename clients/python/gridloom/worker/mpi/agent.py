@@ -26,6 +26,7 @@ from gridloom.worker.mpi.implementations import (
     mpiexec_command,
     rank_environment,
 )
+from gridloom.worker.mpi.leftovers import free_shared_memory
 from gridloom.worker.mpi.report import Failure, Kind
 from gridloom.worker.mpi.scripts import rank_program
 from gridloom.worker.mpi.stacks import place_of, rank_stacks
@@ -198,7 +199,7 @@ class Agent:
         stacks = rank_stacks(self._folder, are_ours=self._spec.is_function)
         for rank, stack in stacks.items():
             _write("err", self._taggers["err"].feed(rank, f"{stack.rstrip()}\n".encode()))
-        limit = f"the {self._spec.limit_name} of {self._spec.timeout_s:g} s"
+        limit = f"the {self._spec.limit}"
         places = [f"rank {rank} in {place_of(stacks[rank])}" for rank in sorted(stacks)]
         shown = "; ".join(places[:_PLACES_SHOWN]) + ("; ..." if places[_PLACES_SHOWN:] else "")
         first = min(stacks, default=-1)
@@ -222,6 +223,7 @@ class Agent:
         self._leave_report(failure)
         if failure is None:
             return 0
+        free_shared_memory()
         _write("err", f"[agent] {failure.reason}\n".encode())
         self._tell_supervisor(failure)
         return failure.exit_code or 1

@@ -26,8 +26,8 @@ class LaunchSpec(NamedTuple):
     threads: int = 1
     is_bound: bool = False
     timeout_s: float | None = None
-    # How people call the time-out: "time-out", or "time limit" where it is the job's.
-    limit_name: str = "time-out"
+    # How people call it: "time-out of 5 s", or "time limit of 60 s" where it is the job's.
+    limit: str = ""
     function: str = ""
     call: str = ""
     bundle: str = ""
