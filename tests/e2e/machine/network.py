@@ -16,6 +16,7 @@ NAME = "gridloom-e2e"
 # Private addresses that docker's own defaults (172.17.0.0/16 and on) do not touch.
 OUTER, INNER = "10.213.0.1", "10.213.0.2"
 POOL = "10.213.16.0/20"
+_CHAIN = "DOCKER-USER"
 _HERE, _THERE = "gl-e2e0", "gl-e2e1"
 
 
@@ -44,8 +45,15 @@ def make() -> None:
 
 
 def open_door() -> None:
-    """Let this machine reach containers by their own addresses; docker's rules forbid it."""
-    rule = ["DOCKER-USER", "-i", _THERE, "-j", "ACCEPT"]
+    """Let this machine reach containers by their own addresses; docker's rules forbid it.
+
+    A docker that finds networks of an earlier life makes its chain for users only with the next.
+    """
+    if not succeeds(inside("iptables", "-n", "-L", _CHAIN)):
+        run(inside("iptables", "-N", _CHAIN))
+        run(inside("iptables", "-A", _CHAIN, "-j", "RETURN"))
+        run(inside("iptables", "-I", "FORWARD", "-j", _CHAIN))
+    rule = [_CHAIN, "-i", _THERE, "-j", "ACCEPT"]
     if not succeeds(inside("iptables", "-C", *rule)):
         run(inside("iptables", "-I", *rule))
 
