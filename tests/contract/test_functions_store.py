@@ -409,7 +409,7 @@ async def test_a_pool_changes(store):
     row = PoolRow("pool_a", "key", "p", "o", "r", b"spec", 1, "", 0, 1.0, "")
     other = PoolRow("pool_b", "", "p", "o", "", b"", 1, "", 0, 0.5, "")
     await commit(store, pools=[row, other])
-    later = PoolRow("pool_a", "key", "p", "o", "r", b"spec", 3, "job_1", 2, 1.0, "why")
+    later = PoolRow("pool_a", "key", "p", "o", "r", b"spec", 3, "job_1", 2, 1.0, "why", "{}")
     await commit(store, pools=[later])
     assert (await store.recover()).pools == [other, later]
 

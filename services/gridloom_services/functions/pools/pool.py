@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
 
+from gridloom_services.common import errors
 from gridloom_services.common.errors import ConflictError
 from gridloom_services.functions.pools.spec import PoolState
 
@@ -37,8 +39,6 @@ class Pool:
     """Until then its processes may still be on their way back to a service that has started."""
     look_again_at: float | None = None
     retry_at: float = 0.0
-    refusal: GridloomServiceError | None = None
-    """What its calls are answered with, where the scheduler has refused its job."""
     is_acting: bool = False
     acts_again: bool = False
 
@@ -69,15 +69,30 @@ class Pool:
         self.row = replace(self.row, generation=self.row.generation + 1, job_id="")
         return self.becomes(PoolState.STARTING)
 
+    def is_refused(self, error: GridloomServiceError) -> None:
+        """The scheduler has refused its job: that is what its calls are answered with."""
+        kept = {"kind": type(error).__name__, "details": error.details}
+        self.row = replace(self.row, refusal=json.dumps(kept))
+
     @property
     def broken_by(self) -> GridloomServiceError:
         """What calls are told that come to it, or wait for it, when it is broken."""
-        return self.refusal or ConflictError(f"pool {self.id} is broken: {self.reason}")
+        if self.row.refusal:
+            return _refusal(self.row.refusal, self.reason)
+        return ConflictError(f"pool {self.id} is broken: {self.reason}")
 
     @property
     def request_id(self) -> str:
         """Names the present job whatever crashes between: asked again, it is the same job."""
         return f"{self.id}-{self.row.generation}"
+
+
+def _refusal(kept: str, message: str) -> GridloomServiceError:
+    """The error again that a pool was broken by, maybe before a restart."""
+    told = json.loads(kept)
+    kind = getattr(errors, told["kind"], ConflictError)
+    error: GridloomServiceError = kind(message, **told["details"])
+    return error
 
 
 @dataclass

@@ -244,12 +244,21 @@ class Pools:
 
     async def run(self) -> None:
         """Follow the scheduler and the clock until cancelled."""
+        for pool in self._index.by_id.values():
+            self._end_left_calls(pool)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_news())
             tasks.create_task(self._follow_demand())
             tasks.create_task(self._follow_clock())
             for pool_id in list(self._index.by_id):
                 self.changed(pool_id)
+
+    def _end_left_calls(self, pool: Pool) -> None:
+        """A process that died after it had noted a pool's end may have left calls of it."""
+        if pool.state is PoolState.BROKEN:
+            self._floor.refuse_calls(pool.id, pool.broken_by)
+        elif not pool.state.is_open:
+            self._floor.cancel_calls(pool.id, f"pool {pool.id} was closed")
 
     async def _follow_news(self) -> None:
         async for news in self._jobs.news():
@@ -319,7 +328,7 @@ class Pools:
             _log.info("pool %s: %s; trying again", pool.id, error.message)
             pool.retry_at = self._clock() + _RETRY_S
         except GridloomServiceError as error:
-            pool.refusal = error
+            pool.is_refused(error)
             await self._break(pool, error.message)
         self._due.set()
 

@@ -193,7 +193,7 @@ def pool_tuple(row: PoolRow) -> Row:
     """In the order of POOL_COLUMNS."""
     return (
         *(row.id, row.key, row.project, row.owner, row.request_id, row.body, row.state),
-        *(row.job_id, row.generation, row.created_at, row.reason),
+        *(row.job_id, row.generation, row.created_at, row.reason, row.refusal),
     )
 
 

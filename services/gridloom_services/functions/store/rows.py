@@ -202,6 +202,8 @@ class PoolRow:
     generation: int
     created_at: float
     reason: str
+    refusal: str = ""
+    """The error that its calls are answered with, as JSON, where the scheduler refused its job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,8 @@ EVENTS_OF_POOL = (
 )
 
 POOL_COLUMNS = (
-    "id, key, project, owner, request_id, body, state, job_id, generation, created_at, reason"
+    "id, key, project, owner, request_id, body, state, job_id, generation, created_at, reason,"
+    " refusal"
 )
 PUT_POOL = _replace("pools", ("id",), *POOL_COLUMNS.split(", ")[1:])
 POOLS = f"SELECT {POOL_COLUMNS} FROM pools ORDER BY created_at, id"

@@ -239,4 +239,5 @@ Table(
     _needed("generation", Integer),
     _needed("created_at", Double),
     _needed("reason", Text),
+    Column("refusal", Text, nullable=False, server_default=text("''")),
 )

@@ -226,8 +226,26 @@ async def test_calls_of_a_pool_whose_job_is_refused_end_with_the_scheduler_s_own
     pool, _ = world.pools.shared(SPEC, "ada")
     await world.work(pool, PoolLoad(waiting=1))
     assert (pool.state, pool.reason) == (PoolState.BROKEN, 'queue "gpuu" does not exist')
-    assert world.floor.refused == [(pool.id, refusal)]
-    assert pool.broken_by is refusal
+    for error in (world.floor.refused[0][1], pool.broken_by):
+        assert (type(error), error.details) == (InvalidRequestError, refusal.details)
+
+
+async def test_after_a_restart_a_refused_pool_s_calls_are_told_the_scheduler_s_own_error(world):
+    world.jobs.refusal = QuotaExceededError("the queue allows 2 cpu", quota="cpu")
+    pool, _ = world.pools.shared(SPEC, "ada")
+    await world.work(pool, PoolLoad(waiting=1))
+    assert pool.state is PoolState.BROKEN
+    again = World(world.rows)
+    await again.settle()
+    ((pool_id, error),) = again.floor.refused
+    assert (pool_id, type(error), error.message) == (
+        pool.id,
+        QuotaExceededError,
+        "the queue allows 2 cpu",
+    )
+    assert error.details == {"quota": "cpu"}
+    assert again.pools.get(pool.id).broken_by.details == {"quota": "cpu"}
+    await again.end()
 
 
 async def test_a_pool_of_ones_own_that_the_scheduler_would_refuse_is_not_made(world):

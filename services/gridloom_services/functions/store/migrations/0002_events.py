@@ -15,6 +15,8 @@ def upgrade() -> None:
     """Make the tables; what happened before was not written down."""
     accepted_at = sa.Column("accepted_at", sa.Double, nullable=False, server_default=sa.text("0"))
     op.add_column("call_results", accepted_at)
+    refusal = sa.Column("refusal", sa.Text, nullable=False, server_default=sa.text("''"))
+    op.add_column("pools", refusal)
     _call_events()
     _pool_events()
 
@@ -58,4 +60,5 @@ def downgrade() -> None:
     """Forget them."""
     op.drop_table("pool_events")
     op.drop_table("call_events")
+    op.drop_column("pools", "refusal")
     op.drop_column("call_results", "accepted_at")

@@ -153,6 +153,7 @@ CREATE TABLE pools (
 	generation INTEGER NOT NULL,
 	created_at DOUBLE NOT NULL,
 	reason TEXT NOT NULL,
+	refusal TEXT DEFAULT '' NOT NULL,
 	PRIMARY KEY (id)
 );
 CREATE TABLE gridloom_functions_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT gridloom_functions_version_pkc PRIMARY KEY (version_num));
