@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from gridloom_services.common.errors import (
     NotFoundError,
     PayloadTooLargeError,
     StorageFullError,
+    UnavailableError,
 )
 from gridloom_services.common.store import GroupCommit
 from gridloom_services.objects.inline import InlineDraft, InlineReader
@@ -150,12 +152,25 @@ class Objects:
         content = draft.content if isinstance(draft, InlineDraft) else None
         async with self._locks.holding(ref.digest):
             if content is None:
-                await self._in_thread(draft.commit, ref.digest)
+                await self._commit(draft, ref)
             try:
                 await self._commits.submit(partial(self._add, ref, holder, content))
             except StorageFullError:
                 await self._remove_without_row(ref.digest)
                 raise
+
+    async def _commit(self, draft: Draft, ref: ObjectRef) -> None:
+        """Have the disk keep it; whoever comes again brings a new draft, and may fare better."""
+        try:
+            await self._in_thread(draft.commit, ref.digest)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            _log.error("the disk did not keep an object", extra={"error": str(error)})
+            raise UnavailableError(
+                f"the disk under the object store did not keep an object of {ref.size_bytes}"
+                f" bytes ({error.strerror}); nothing was accepted"
+            ) from error
 
     def _add(
         self, ref: ObjectRef, holder: str, content: bytes | None, connection: Connection

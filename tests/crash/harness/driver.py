@@ -15,16 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import gridloom
-from gridloom.errors import InternalError, StorageFullError
+from gridloom.errors import StorageFullError
 
 from tests.crash.harness.journal import Journal, accepted_lots
 from tests.crash.harness.work import KINDS, PATIENCE_S, Lot, Tell
 
 _PAUSE_S = 0.3
-# What is refused since the disk is full; or told as a defect, where fsync fails by order.
-_MOMENTARY = (
-    (StorageFullError, InternalError) if "CRASH_FSYNC_FAILS" in os.environ else (StorageFullError,)
-)
 
 
 def main(home: Path, path: Path, kinds: list[str]) -> None:
@@ -49,7 +45,7 @@ def _begun(lot: Lot, client: gridloom.Client, name: str, tell: Tell) -> list[str
     while True:
         try:
             return lot.begin(client, name, tell)
-        except _MOMENTARY:
+        except StorageFullError:
             if time.monotonic() > ends_at:
                 raise
             time.sleep(0.2)

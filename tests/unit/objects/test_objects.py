@@ -16,6 +16,7 @@ from gridloom_services.common.errors import (
     NotFoundError,
     PayloadTooLargeError,
     StorageFullError,
+    UnavailableError,
 )
 from gridloom_services.common.store import Database
 from gridloom_services.objects.objects import Objects, Policy
@@ -328,6 +329,22 @@ async def test_a_full_database_refuses_the_object_and_keeps_no_content(sqlite_ur
     assert len(house.stored()) == 200 - refused
     await house.objects.close()
     await database.close()
+
+
+async def test_what_the_disk_does_not_keep_may_be_put_again(
+    house_of_files, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    content = bytes(range(256)) * 4
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", failing)
+        with pytest.raises(UnavailableError, match=r"\(Input/output error\); nothing was"):
+            await house_of_files.put(content)
+    assert house_of_files.stored() == []
+    ref = await house_of_files.put(content)
+    assert await house_of_files.get(ref) == content
 
 
 # ---- for how long
