@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gridloom import errors
 from gridloom.jobs.outcome import name_of
 from gridloom.jobs.states import JobState
-from gridloom.worker.mpi.report import Kind
+from gridloom.worker.mpi.names import ERROR
 
 if TYPE_CHECKING:
     from gridloom.jobs.info import JobInfo
@@ -35,7 +35,7 @@ def failure_of_ranks(
         return known
     ranks = len(report.answers)
     for answer in report.answers:
-        if answer.kind is Kind.ERROR and answer.rank == report.failure.rank:
+        if answer.kind == ERROR and answer.rank == report.failure.rank:
             return raised_on(answer, job.id, job.roles[0].replicas if job.roles else ranks)
     return _with_rank(job, known, report.failure)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gridloom.worker.mpi.call import RankCall, answer_name
+from gridloom.worker.mpi.call import RankCall
 from gridloom.worker.mpi.folder import RankFolder
-from gridloom.worker.mpi.report import Answer, Failure, Kind, Report, decoded
+from gridloom.worker.mpi.names import ERROR, VALUE, answer_name
+from gridloom.worker.mpi.report import Answer, Failure, Report, decoded
 from gridloom.worker.mpi.stacks import place_of
 from gridloom.worker.mpi.tagging import Tagger
 from hypothesis import given
@@ -29,7 +30,7 @@ Thread 7 (active)
 
 @given(st.lists(st.binary(max_size=50)))
 def test_a_report_comes_back_as_it_was(contents):
-    answers = tuple(Answer(rank, Kind.VALUE, data) for rank, data in enumerate(contents))
+    answers = tuple(Answer(rank, VALUE, data) for rank, data in enumerate(contents))
     report = Report(answers, Failure("rank 1: bad", 1, stacks={"0": "here"}))
     assert decoded(report.encoded()) == report
 
@@ -64,16 +65,16 @@ def test_the_last_lines_of_each_rank_are_known():
 
 def test_a_call_is_complete_when_every_rank_has_answered(tmp_path: Path):
     call = RankCall(0, 2, tmp_path)
-    call.answered(1, Kind.VALUE, "")
+    call.answered(1, VALUE, "")
     assert (call.is_complete, call.missing()) == (False, [0])
-    call.answered(0, Kind.VALUE, "")
+    call.answered(0, VALUE, "")
     assert call.is_complete
 
 
 def test_the_first_error_is_the_one_that_counts(tmp_path: Path):
     call = RankCall(0, 3, tmp_path)
-    call.answered(2, Kind.ERROR, "ValueError: x")
-    call.answered(0, Kind.ERROR, "KeyError: y")
+    call.answered(2, ERROR, "ValueError: x")
+    call.answered(0, ERROR, "KeyError: y")
     failure = call.failure()
     assert failure is not None
     assert (failure.rank, failure.reason) == (2, "rank 2: ValueError: x")
@@ -83,7 +84,7 @@ def test_a_report_takes_the_answers_from_their_files(tmp_path: Path):
     call = RankCall(4, 2, tmp_path, root_only=True)
     for rank in (0, 1):
         (tmp_path / answer_name(4, rank)).write_bytes(b"abc")
-        call.answered(rank, Kind.VALUE, "")
+        call.answered(rank, VALUE, "")
     assert [answer.data for answer in call.report(None).answers] == [b"abc", b""]
 
 

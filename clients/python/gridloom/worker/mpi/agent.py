@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gridloom.worker.mpi import verdict
+from gridloom.worker.mpi import names
 from gridloom.worker.mpi.call import RankCall
 from gridloom.worker.mpi.folder import STREAMS, RankFolder
 from gridloom.worker.mpi.implementations import (
@@ -25,23 +23,23 @@ from gridloom.worker.mpi.implementations import (
     foreign_library,
     mpiexec_command,
     rank_environment,
+    which,
 )
-from gridloom.worker.mpi.leftovers import free_shared_memory
-from gridloom.worker.mpi.report import Failure, Kind
 from gridloom.worker.mpi.scripts import rank_program
-from gridloom.worker.mpi.stacks import place_of, rank_stacks
 from gridloom.worker.mpi.streams import Ears
 from gridloom.worker.mpi.tagging import Tagger
-from gridloom.worker.supervision.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gridloom.worker.mpi.report import Failure
     from gridloom.worker.mpi.spec import LaunchSpec
 
 _NEVER = float("inf")
 # After the launcher has failed, what ranks still have to say is on its way for so long.
 _LINGER_S = 0.05
+_EXIT_NOT_FOUND = 127
+_EXIT_TIMEOUT = 124
 _EXIT_TERMINATED = 128 + signal.SIGTERM
 _PLACES_SHOWN = 3
 _LAUNCHER_MARK = b"[mpiexec] "
@@ -55,7 +53,7 @@ class Agent:
         self._environment = dict(environment)
         self._here = Path.cwd()
         self._report_file = environment.get("GRIDLOOM_REPORT_FILE", "")
-        place = Path(self._report_file).parent if self._report_file else Path(tempfile.mkdtemp())
+        place = Path(self._report_file).parent if self._report_file else _own_folder()
         self._folder = RankFolder(place / "ranks", spec.ranks)
         self._taggers = {stream: Tagger() for stream in STREAMS}
         self._launcher_lines: list[bytes] = []
@@ -73,7 +71,7 @@ class Agent:
         try:
             self._launch()
         except (NotHereError, OSError) as error:
-            self._failure = Failure(str(error), exit_code=verdict.EXIT_NOT_FOUND)
+            self._failure = _failure(str(error), exit_code=_EXIT_NOT_FOUND)
         while self._code is None and self._failure is None:
             left_s = ends_at - time.monotonic()
             self._ears.wait(min(max(left_s, 0), 3600.0))
@@ -94,13 +92,11 @@ class Agent:
         self._folder.prepare()
         self._unpack_modules()
         self._listen()
-        environment = rank_environment(launcher, spec, self._environment)
-        environment["GRIDLOOM_MPI_FOLDER"] = str(self._folder.path)
         command = mpiexec_command(launcher, spec, self._folder.shell(self._rank_command()))
         # In a session of its own: who ends this agent's group lets it end the ranks in order.
         self._process = subprocess.Popen(
             command,
-            env=environment,
+            env=self._rank_environment(launcher),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -123,7 +119,7 @@ class Agent:
         if self._spec.is_function:
             return
         word = self._spec.command[0]
-        program = shutil.which(word, path=path)
+        program = which(word, path)
         if program is None:
             raise NotHereError(f'rank 0: there is no program "{word}" where the ranks run')
         if other := foreign_library(program, launcher.implementation):
@@ -140,6 +136,17 @@ class Agent:
             bundle = self._here / self._spec.bundle
             with zipfile.ZipFile(bundle) as archive:
                 archive.extractall(bundle.with_suffix(""))
+
+    def _rank_environment(self, launcher: Launcher) -> dict[str, str]:
+        spec = self._spec
+        environment = rank_environment(launcher, spec, self._environment)
+        environment["GRIDLOOM_MPI_FOLDER"] = str(self._folder.path)
+        if spec.is_function:
+            environment[names.CALL_VARIABLE] = str(self._here / spec.call)
+            bundle = self._here / spec.bundle
+            environment[names.MODULES_VARIABLE] = str(bundle.with_suffix("")) if spec.bundle else ""
+            environment[names.ROOT_ONLY_VARIABLE] = "1" if spec.root_only else ""
+        return environment
 
     def _rank_command(self) -> list[str]:
         if self._spec.is_function:
@@ -169,7 +176,7 @@ class Agent:
         for line in lines:
             kind, number, rank, words = [*line.decode("utf-8", "replace").split(" ", 3), ""][:4]
             if int(number) == self._call.number:
-                self._call.answered(int(rank), Kind(kind), words)
+                self._call.answered(int(rank), kind, words)
 
     def _reap(self) -> None:
         assert self._process is not None
@@ -192,10 +199,14 @@ class Agent:
 
     def _rank_processes(self) -> list[int]:
         """Programs of ranks, not the shells above them: those are to see how they end."""
+        from gridloom.worker.supervision.processes import descendants
+
         shells = [self._folder.pid(rank) for rank in range(self._spec.ranks)]
         return [pid for shell in shells if shell is not None for pid in descendants(shell)]
 
     def _too_late(self) -> Failure:
+        from gridloom.worker.mpi.stacks import place_of, rank_stacks
+
         stacks = rank_stacks(self._folder, are_ours=self._spec.is_function)
         for rank, stack in stacks.items():
             _write("err", self._taggers["err"].feed(rank, f"{stack.rstrip()}\n".encode()))
@@ -203,10 +214,10 @@ class Agent:
         places = [f"rank {rank} in {place_of(stacks[rank])}" for rank in sorted(stacks)]
         shown = "; ".join(places[:_PLACES_SHOWN]) + ("; ..." if places[_PLACES_SHOWN:] else "")
         first = min(stacks, default=-1)
-        return Failure(
+        return _failure(
             f"{limit}: {shown}" if shown else limit,
             first,
-            exit_code=124,
+            exit_code=_EXIT_TIMEOUT,
             is_timeout=True,
             stacks={str(rank): stack for rank, stack in stacks.items()},
         )
@@ -223,6 +234,8 @@ class Agent:
         self._leave_report(failure)
         if failure is None:
             return 0
+        from gridloom.worker.mpi.leftovers import free_shared_memory
+
         free_shared_memory()
         _write("err", f"[agent] {failure.reason}\n".encode())
         self._tell_supervisor(failure)
@@ -237,25 +250,26 @@ class Agent:
     def _judged(self) -> Failure | None:
         if self._failure is not None:
             return self._failure
+        if self._code == 0 and (self._call.is_complete or not self._spec.is_function):
+            return None
+        return self._judged_by_traces()
+
+    def _judged_by_traces(self) -> Failure | None:
+        from gridloom.worker.mpi import verdict
+
         if self._is_told_to_end and self._code:
-            return Failure("it was told to end", exit_code=_EXIT_TERMINATED)
+            return _failure("it was told to end", exit_code=_EXIT_TERMINATED)
         if self._call.failed is not None:
             return self._call.failure()
         if self._code == 0:
-            return self._silent_rank()
+            rank = self._call.missing()[0]
+            return _failure(f"rank {rank} ended without a result", rank)
         lines = self._taggers["err"].last
         return (
             verdict.aborted(lines, self._launcher_lines)
             or verdict.first_bad(self._folder.exits())
             or verdict.launcher_failure("mpiexec", self._code or 1)
         )
-
-    def _silent_rank(self) -> Failure | None:
-        """A rank of a function that ended well, and yet has no result."""
-        if not self._spec.is_function or self._spec.is_world or self._call.is_complete:
-            return verdict.first_bad(self._folder.exits())
-        rank = self._call.missing()[0]
-        return Failure(f"rank {rank} ended without a result", rank)
 
     def _leave_report(self, failure: Failure | None) -> None:
         if failure is None and not self._spec.is_function:
@@ -276,6 +290,20 @@ class Agent:
                 os.write(descriptor, f"{line}\n".encode())
             finally:
                 os.close(descriptor)
+
+
+def _own_folder() -> Path:
+    """Where there is no supervisor."""
+    import tempfile
+
+    return Path(tempfile.mkdtemp())
+
+
+def _failure(reason: str, rank: int = -1, **details: Any) -> Failure:
+    """Loaded when there is one: an agent's start is a part of every job's."""
+    from gridloom.worker.mpi.report import Failure
+
+    return Failure(reason, rank, **details)
 
 
 def _write(stream: str, data: bytes) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gridloom.worker.mpi.report import Answer, Failure, Kind, Report
+from gridloom.worker.mpi.names import ERROR, VALUE, answer_name
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gridloom.worker.mpi.report import Failure, Report
 
 
 class RankCall:
@@ -18,14 +20,14 @@ class RankCall:
         self._ranks = ranks
         self._folder = folder
         self._root_only = root_only
-        self._kinds: dict[int, Kind] = {}
+        self._kinds: dict[int, str] = {}
         # The rank that raised first, and what it said of it.
         self.failed: tuple[int, str] | None = None
 
-    def answered(self, rank: int, kind: Kind, words: str) -> None:
+    def answered(self, rank: int, kind: str, words: str) -> None:
         """A rank has come to its end."""
         self._kinds[rank] = kind
-        if kind is Kind.ERROR and self.failed is None:
+        if kind == ERROR and self.failed is None:
             self.failed = rank, words
 
     @property
@@ -41,26 +43,25 @@ class RankCall:
         """What the first error makes of it."""
         if self.failed is None:
             return None
+        from gridloom.worker.mpi.report import Failure
+
         rank, words = self.failed
         return Failure(f"rank {rank}: {words}", rank)
 
     def report(self, failure: Failure | None) -> Report:
         """What there is of every rank that answered."""
+        from gridloom.worker.mpi.report import Answer, Report
+
         answers = tuple(
             Answer(rank, kind, self._content(rank, kind))
             for rank, kind in sorted(self._kinds.items())
         )
         return Report(answers, failure)
 
-    def _content(self, rank: int, kind: Kind) -> bytes:
-        if self._root_only and rank and kind is Kind.VALUE:
+    def _content(self, rank: int, kind: str) -> bytes:
+        if self._root_only and rank and kind == VALUE:
             return b""
         path = self._folder / answer_name(self.number, rank)
         data = path.read_bytes()
         path.unlink()
         return data
-
-
-def answer_name(number: int, rank: int) -> str:
-    """The file in which a rank leaves its answer."""
-    return f"answer.{number}.{rank}"

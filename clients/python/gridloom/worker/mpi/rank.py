@@ -3,6 +3,8 @@
 It opens the call, runs the function with the communicator of all ranks, leaves what came of it in a
 file beside the agent and says so. After an error it waits to be ended: others may be amid a message
 to it, and who ends first must not look like the one to blame.
+
+Ranks start all at once, on few cores: nothing is imported here that mpi4py does not import as well.
 """
 
 from __future__ import annotations
@@ -12,73 +14,74 @@ import os
 import pickle
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from gridloom.worker.mpi.call import answer_name
-from gridloom.worker.mpi.report import Kind
-from gridloom.worker.mpi.spec import SPEC_VARIABLE, from_text
-from gridloom.worker.mpi.stacks import STACK_SIGNAL
+from gridloom.worker.mpi import names
 
+# What type checkers read; see `gridloom/__init__.py`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gridloom.worker.mpi.spec import LaunchSpec
+    from collections.abc import Mapping
+    from typing import Any
 
 _LONGEST_WORDS = 500
+# When it comes, a rank writes where it is.
+STACK_SIGNAL = signal.SIGUSR2
 
 
 class RankProcess:
     """This process."""
 
-    def __init__(self, spec: LaunchSpec, folder: Path, rank: int) -> None:
-        self._spec = spec
-        self._folder = folder
-        self._rank = rank
-        self._said = os.open(folder / "said", os.O_WRONLY | os.O_CLOEXEC)
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._folder = environment["GRIDLOOM_MPI_FOLDER"]
+        self._rank = int(environment["GRIDLOOM_MPI_RANK"])
+        self._modules = environment.get(names.MODULES_VARIABLE, "")
+        self._is_left_out = bool(environment.get(names.ROOT_ONLY_VARIABLE)) and self._rank > 0
+        self._said = os.open(f"{self._folder}/said", os.O_WRONLY | os.O_CLOEXEC)
 
     def prepare(self) -> None:
         """Say where it is when it crashes or is asked; find the user's modules."""
         faulthandler.enable()
-        descriptor = os.open(
-            self._folder / f"stack.{self._rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(f"{self._folder}/stack.{self._rank}", flags, 0o600)
         faulthandler.register(STACK_SIGNAL, descriptor, all_threads=False)
-        sys.path[0] = str(Path.cwd())
-        if self._spec.bundle:
-            sys.path.insert(0, str(Path(self._spec.bundle).with_suffix("")))
+        sys.path[0] = os.getcwd()  # noqa: PTH109  # as the module's docstring says
+        if self._modules:
+            sys.path.insert(0, self._modules)
 
-    def run(self, number: int, call: Path) -> None:
+    def run(self, number: int, call: str) -> None:
         """One call, to its answer."""
         try:
             data = self._result_of(call)
         except BaseException as error:  # noqa: BLE001  # also what ends an interpreter
             self._answer_error(number, error)
         else:
-            self._answer(number, Kind.VALUE, data)
+            self._answer(number, names.VALUE, data)
 
-    def _result_of(self, call: Path) -> bytes:
+    def _result_of(self, call: str) -> bytes:
         from mpi4py import MPI
 
-        function, args, kwargs = pickle.loads(call.read_bytes())  # noqa: S301  # the user's own
+        with open(call, "rb") as file:  # noqa: PTH123
+            function, args, kwargs = pickle.load(file)  # noqa: S301  # the user's own
         value = function(MPI.COMM_WORLD, *args, **kwargs)
-        if self._spec.root_only and self._rank:
-            return b""
-        return pickled(value)
+        return b"" if self._is_left_out else pickled(value)
 
     def _answer_error(self, number: int, error: BaseException) -> None:
         from gridloom.worker.failures import call_error
 
         told = call_error(error)
-        words = f"{type(error).__name__}: {told.message}".splitlines()[0][:_LONGEST_WORDS]
-        self._answer(number, Kind.ERROR, told.SerializeToString(), words)
+        lines = f"{type(error).__name__}: {told.message}".splitlines()
+        self._answer(number, names.ERROR, told.SerializeToString(), lines[0][:_LONGEST_WORDS])
         sys.stdout.flush()
         sys.stderr.write(told.traceback)
         sys.stderr.flush()
         while True:
             signal.pause()
 
-    def _answer(self, number: int, kind: Kind, data: bytes, words: str = "") -> None:
+    def _answer(self, number: int, kind: str, data: bytes, words: str = "") -> None:
         """The file is there before it is spoken of. One line is one write: none are mixed."""
-        (self._folder / answer_name(number, self._rank)).write_bytes(data)
+        path = f"{self._folder}/{names.answer_name(number, self._rank)}"
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(data)
         os.write(self._said, f"{kind} {number} {self._rank} {words}\n".encode())
 
 
@@ -106,11 +109,9 @@ def _pickled_by_value(value: Any) -> bytes:
 
 def main() -> int:
     """Run the job's call; MPI ends with the interpreter."""
-    spec = from_text(os.environ[SPEC_VARIABLE])
-    rank = int(os.environ["GRIDLOOM_MPI_RANK"])
-    process = RankProcess(spec, Path(os.environ["GRIDLOOM_MPI_FOLDER"]), rank)
+    process = RankProcess(os.environ)
     process.prepare()
-    process.run(0, Path(spec.call))
+    process.run(0, os.environ[names.CALL_VARIABLE])
     return 0
 
 

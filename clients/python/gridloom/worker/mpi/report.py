@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import NamedTuple
 
-
-class Kind(StrEnum):
-    """What a rank has left."""
-
-    VALUE = "value"  # the pickle of a result
-    ERROR = "error"  # a CallError of the functions API, serialised
-    NOTHING = "nothing"
+from gridloom.worker.mpi.names import ERROR
 
 
 class Answer(NamedTuple):
-    """One rank's."""
+    """One rank's; the kind is a word of `names`."""
 
     rank: int
-    kind: Kind
+    kind: str
     data: bytes = b""
 
 
@@ -44,7 +37,7 @@ class Report(NamedTuple):
     def has_words(self) -> bool:
         """It says more than a log would: what was raised, or where each rank was."""
         has_stacks = self.failure is not None and bool(self.failure.stacks)
-        return has_stacks or any(each.kind is Kind.ERROR for each in self.answers)
+        return has_stacks or any(each.kind == ERROR for each in self.answers)
 
     def encoded(self) -> bytes:
         """As it travels."""
@@ -62,7 +55,7 @@ def decoded(data: bytes | bytearray | memoryview) -> Report:
     head = json.loads(bytes(view[:head_size]))
     answers, at = [], head_size
     for rank, kind, size in head["answers"]:
-        answers.append(Answer(rank, Kind(kind), bytes(view[at : at + size])))
+        answers.append(Answer(rank, kind, bytes(view[at : at + size])))
         at += size
     failure = head["failure"]
     return Report(tuple(answers), Failure(**failure) if failure else None)

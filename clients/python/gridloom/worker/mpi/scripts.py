@@ -7,10 +7,10 @@ own runner turns the exception into an abort; it is put before the script where 
 from __future__ import annotations
 
 import re
-import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
+
+from gridloom.worker.mpi.implementations import which
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _RUNNER = ("-m", "mpi4py.run")
@@ -20,9 +20,11 @@ _WITH_WORD = {"-W", "-X", "--check-hash-based-pycs"}
 
 def rank_program(command: list[str], path: str) -> list[str]:
     """The command, with the runner where it is a script for this very environment's Python."""
-    program = shutil.which(command[0], path=path)
+    program = which(command[0], path)
     if program is None or not _PYTHON.fullmatch(Path(command[0]).name):
         return command
+    from importlib.util import find_spec
+
     is_ours = Path(program).parent == Path(sys.executable).parent
     if not is_ours or find_spec("mpi4py") is None:
         return command

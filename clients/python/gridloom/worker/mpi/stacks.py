@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridloom.worker.mpi.rank import STACK_SIGNAL
 from gridloom.worker.supervision.processes import descendants
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from gridloom.worker.mpi.folder import RankFolder
 
-# Ranks of functions write where they are when they get this one.
-STACK_SIGNAL = signal.SIGUSR2
 _PATIENCE_S = 1.0
 _SPY_S = 5.0
 _PAUSE_S = 0.01

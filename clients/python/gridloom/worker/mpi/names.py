@@ -1,0 +1,17 @@
+"""The words between a rank and its agent. Each rank pays for what it imports: nothing is, here."""
+
+from __future__ import annotations
+
+# What a rank has left, as it says and as reports have it.
+VALUE = "value"  # the pickle of a result
+ERROR = "error"  # a CallError of the functions API, serialised
+
+# What ranks of functions find in their environment besides `GRIDLOOM_MPI_FOLDER` and `..._RANK`.
+CALL_VARIABLE = "GRIDLOOM_MPI_CALL"
+MODULES_VARIABLE = "GRIDLOOM_MPI_MODULES"
+ROOT_ONLY_VARIABLE = "GRIDLOOM_MPI_ROOT_ONLY"
+
+
+def answer_name(number: int, rank: int) -> str:
+    """The file in which a rank leaves its answer to a call."""
+    return f"answer.{number}.{rank}"
