@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gridloom.api.functions.v1.call_pb2 import CallError
 
 
+class GridloomWarning(UserWarning):
+    """Something that was asked for has no effect on this platform; everything else has."""
+
+
 class GridloomError(Exception):
     """Above every error of Gridloom. `details` holds what its kind adds; it survives pickling."""
 

@@ -10,6 +10,8 @@ from gridloom_services.scheduler.engine import EngineError
 from gridloom_services.scheduler.runtime.base import Feature
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gridloom_services.scheduler.engine import Engine
     from gridloom_services.scheduler.engine.decisions import Misfit, NodeState
     from gridloom_services.scheduler.queue import Queue
@@ -87,6 +89,17 @@ class Fitness:
             given=asked,
             allowed=f"at most {largest}; there is: {exists}",
         )
+
+    def warnings(self, specs: Iterable[JobSpec]) -> list[str]:
+        """What is asked for and has no effect here, one sentence each."""
+        if Feature.IMAGES in self._features:
+            return []
+        images = {role.image: None for spec in specs for role in spec.roles if role.image}
+        return [
+            f'image "{image}" has no effect: this platform starts processes on its own machine,'
+            " with what is installed there"
+            for image in images
+        ]
 
     def _check_features(self, spec: JobSpec, at: str) -> None:
         for index, role in enumerate(spec.roles):

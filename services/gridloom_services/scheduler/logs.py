@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
 
+from gridloom_services.common.errors import NotFoundError
 from gridloom_services.scheduler.job import gang_name
 from gridloom_services.scheduler.runtime.base import GangNotFoundError, LogChunk, LogStream
 
@@ -205,9 +206,12 @@ class LogReader:
             members[end.element, end.attempt] = replicas
         for element, attempt, replicas in self._live(job, target.element):
             members[element, attempt] = replicas
+        chosen = _chosen(members, query)
+        if query.attempt and not chosen:
+            raise _no_attempt(target, query.attempt, {attempt for _, attempt in members})
         return [
             source
-            for (element, attempt), replicas in sorted(_chosen(members, query).items())
+            for (element, attempt), replicas in sorted(chosen.items())
             for source in _streams(job, element, attempt, replicas, query)
         ]
 
@@ -237,6 +241,17 @@ def _chosen(
         for (element, attempt), replicas in members.items()
         if attempt == (query.attempt or newest[element])
     }
+
+
+def _no_attempt(target: Target, asked: int, known: set[int]) -> NotFoundError:
+    """It was never made: what there is instead."""
+    there_is = ", ".join(map(str, sorted(known))) or "none so far"
+    return NotFoundError(
+        f"{target.id} has had no attempt {asked}; its attempts: {there_is}",
+        field="attempt",
+        given=asked,
+        allowed=there_is,
+    )
 
 
 def _streams(

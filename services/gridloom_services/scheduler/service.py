@@ -95,7 +95,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
         submission = Submission(specs, current_principal().name, request.validate_only)
         jobs = await self._control.submit(submission)
-        answer = pb.SubmitJobsResponse()
+        answer = pb.SubmitJobsResponse(warnings=self._control.core.fitness.warnings(specs))
         for job in jobs:
             fill_job(answer.jobs.add(), JobView(job))
         return answer

@@ -34,6 +34,18 @@ class TestList:
         assert lines[1].split()[:4] == [JOB, "solver", "RUNNING", "cpu"]
         assert lines[2].rstrip().endswith("x" * 200)
 
+    def test_what_waits_says_why(self, gridloom: CommandLine, platform: ScriptedPlatform):
+        platform.script(
+            "ListJobs", pb.ListJobsResponse(jobs=[job("QUEUED"), job("RUNNING", OTHER)])
+        )
+        message = "not enough is free"
+        reason = pb.PENDING_REASON_RESOURCES
+        platform.script("ExplainJob", pb.ExplainJobResponse(reason=reason, message=message))
+        lines = gridloom("jobs", "list").out.splitlines()
+        assert lines[1].rstrip().endswith(message)
+        assert message not in lines[2]
+        assert [each.job_id for each in platform.requests["ExplainJob"]] == [JOB]
+
     def test_programs_get_an_array(self, gridloom: CommandLine):
         assert [each["id"] for each in gridloom("jobs", "list", "--json").document] == [JOB, OTHER]
 

@@ -209,3 +209,13 @@ def test_an_output_that_is_not_there_is_said(gridloom: CommandLine, platform: Sc
 def test_a_check_answers_programs_too(gridloom: CommandLine, platform: ScriptedPlatform):
     platform.script("SubmitJobs", pb.SubmitJobsResponse(jobs=[job("QUEUED")]))
     assert gridloom("run", "--validate-only", "--json", "--", "true").document == {"valid": True}
+
+
+def test_what_has_no_effect_here_is_said_beside_the_output(
+    gridloom: CommandLine, platform: ScriptedPlatform
+):
+    sentence = 'image "a:1" has no effect'
+    accepted = pb.SubmitJobsResponse(jobs=[job("QUEUED")], warnings=[sentence])
+    platform.script("SubmitJobs", accepted)
+    ended = gridloom("run", "-d", "--image", "a:1", "--", "true")
+    assert (ended.code, ended.err) == (0, f"gridloom: warning: {sentence}\n")

@@ -198,6 +198,16 @@ async def test_what_the_runtime_cannot_do_is_refused(platform: Platform):
     assert error.details["field"] == "roles[0].volumes"
 
 
+async def test_an_image_where_there_are_none_is_accepted_with_a_warning(platform: Platform):
+    fitness = platform.control.core.fitness
+    spec = a_spec(a_role(image="python:3.13"))
+    assert fitness.warnings([spec]) == []
+    fitness._features = frozenset({Feature.STDIN})
+    (warning,) = fitness.warnings([spec, spec, a_spec()])
+    assert warning.startswith('image "python:3.13" has no effect')
+    await platform.submit(spec)
+
+
 # ---- files
 
 

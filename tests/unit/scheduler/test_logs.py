@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from gridloom_services.common.errors import NotFoundError
 from gridloom_services.scheduler.logs import LogQuery, LogReader, first_of_last_lines
 from gridloom_services.scheduler.runtime.base import LogStream
 from gridloom_services.scheduler.runtime.memory_cluster import Behaviour
@@ -118,7 +119,8 @@ async def test_role_replica_stream_and_attempt_are_chosen(platform: Platform):
     assert await text(platform, job_id, role="b", streams=(ERR,)) == "err 2 b.0 None\n"
     assert await text(platform, job_id, role="a", index=1, streams=(ERR,)) == "err 2 a.1 None\n"
     assert await text(platform, job_id, attempt=1, role="b", streams=(ERR,)) == "err 1 b.0 None\n"
-    assert await text(platform, job_id, attempt=9) == ""
+    with pytest.raises(NotFoundError, match="has had no attempt 9; its attempts: 1"):
+        await text(platform, job_id, attempt=9)
 
 
 @pytest.mark.parametrize("ended", [False, True])

@@ -23,6 +23,9 @@ StateOption = Annotated[
 ]
 LabelsOption = Annotated[str, typer.Option("--labels", "-l", help='"study=a,step!=3,!draft".')]
 QueueOption = Annotated[str, typer.Option(help="Only this queue's.")]
+# A screenful. In a long queue each answer costs the platform some milliseconds.
+_MOST_EXPLAINED = 50
+
 GraceOption = Annotated[str, typer.Option(help='Between SIGTERM and SIGKILL: "30s".')]
 
 
@@ -42,7 +45,24 @@ def list_jobs(
 
     words = {"state": state, "labels": labels, "queue": queue, "owner": owner, "kind": kind}
     found = here.client.jobs(limit=limit, **_filter(words))
-    here.screen.many(JOB, [job.info for job in found])
+    here.screen.many(JOB, _with_reasons([job.info for job in found], here))
+
+
+def _with_reasons(jobs: list[JobInfo], here: Here) -> list[JobInfo]:
+    """Jobs that wait say why: the first of them, each of which is a question of its own."""
+    from gridloom.jobs import operations
+    from gridloom.jobs.states import JobState, PendingReason
+    from gridloom.values import replace
+
+    if here.screen.quiet:
+        return jobs
+    waiting = [each for each in jobs if each.state in {JobState.HELD, JobState.QUEUED}]
+    why = {}
+    for each in waiting[:_MOST_EXPLAINED]:
+        found = here.client.connection.run(operations.explain(each.id))
+        if found.reason is not PendingReason.NONE:  # it has begun meanwhile
+            why[each.id] = found.message
+    return [replace(job, reason=why.get(job.id, job.reason)) for job in jobs]
 
 
 @app.command(epilog=example("gridloom jobs show job_01jc5x0q8m3n7v9z2k4t6w8y0a"))

@@ -47,7 +47,7 @@ OPTIONS: Options = {
     "file": _many("--file", "-f", metavar="[NAME=]PATH", help="File or folder to send along."),
     "output": _many("--output", "-o", metavar="PATH", help="File or pattern to bring back."),
     "output_dir": _text(metavar="DIR", help="Bring outputs there [the current folder]."),
-    "image": _text(help="Container image."),
+    "image": _text(help="Container image; no effect where jobs are local processes."),
     "workdir": _text(metavar="DIR", help="Run there and not in a fresh folder."),
     "stdin": (
         Annotated[

@@ -13,6 +13,7 @@ import functools
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAlias, get_type_hints
 
@@ -20,7 +21,7 @@ import typer
 
 from gridloom.cli.exits import DONE, INTERRUPTED, exit_code_of
 from gridloom.cli.screen import Screen, complain
-from gridloom.errors import GridloomError
+from gridloom.errors import GridloomError, GridloomWarning
 
 if TYPE_CHECKING:
     from gridloom.client import Client
@@ -132,10 +133,17 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, keyword, default=default, annotation=annotation)
 
 
+def _warn(message: Warning | str, *_: object) -> None:
+    complain(f"gridloom: warning: {message}")
+
+
 def _checked(function: Callable[..., None], here: Here, given: dict[str, Any]) -> None:
     """Run the verb; what goes wrong ends as a sentence and an exit code."""
     try:
-        function(here, **given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", GridloomWarning)
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            function(here, **given)
         sys.stdout.flush()  # a reader that is gone is to be heard of here
     except GridloomError as error:
         complain(f"gridloom: {error}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from gridloom import ids, units
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
-from gridloom.errors import GridloomError
+from gridloom.errors import GridloomError, GridloomWarning
 from gridloom.jobs.info import Explanation, JobInfo, read_explanation, read_job
 from gridloom.jobs.listing import PAGE, jobs_page
 from gridloom.jobs.logs import LineReading, LogQuery
@@ -26,6 +28,7 @@ from gridloom.operation import Blocking, Call, Collect
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from types import FrameType
 
     from google.protobuf.message import Message
 
@@ -56,7 +59,18 @@ def submit(
         specs = [draft.with_objects(refs) for draft, refs in zip(drafts, stored, strict=True)]
     request = pb.SubmitJobsRequest(jobs=specs, validate_only=validate_only)
     answer: pb.SubmitJobsResponse = yield Call("scheduler", "SubmitJobs", request)
+    for sentence in answer.warnings:
+        warnings.warn(sentence, GridloomWarning, stacklevel=_users_level())
     return [read_job(job) for job in answer.jobs]
+
+
+def _users_level() -> int:
+    """How far up the line is that is not ours: where a warning is to point to."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to our callers
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("gridloom."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def request_of(command: Command | None, options: JobOptions) -> JobRequest:

@@ -389,3 +389,14 @@ def test_logs_of_a_replica_that_there_is_not_are_refused(
     platform.script("GetJob", got(job()))
     with pytest.raises(errors.InvalidRequestError, match="index cannot be 3"):
         client.job(JOB).logs(index=3)
+
+
+def test_what_has_no_effect_is_a_warning_at_the_caller_s_line(
+    platform: ScriptedPlatform, client: Client
+):
+    sentence = 'image "a:1" has no effect'
+    answer = pb.SubmitJobsResponse(jobs=[job()], warnings=[sentence])
+    platform.script("SubmitJobs", answer)
+    with pytest.warns(errors.GridloomWarning, match=sentence) as caught:
+        client.run(["true"], image="a:1")
+    assert [each.filename for each in caught] == [__file__]
