@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import gridloom
@@ -61,8 +62,12 @@ def images(cluster: Cluster) -> list[str]:
     everywhere = [image.name for image in found if image.target == "worker"]
     others = [image.name for image in found if image.target != "worker"]
     # The second worker keeps out what does not ask for GPUs.
-    cluster.load(others, cluster.workers()[:1])
-    cluster.load(everywhere)
+    first, *rest = cluster.workers()
+    with ThreadPoolExecutor() as side_by_side:
+        loading = [side_by_side.submit(cluster.load, [*others, *everywhere], [first])]
+        loading += [side_by_side.submit(cluster.load, everywhere, [node]) for node in rest]
+    for each in loading:
+        each.result()
     return [*others, *everywhere]
 
 

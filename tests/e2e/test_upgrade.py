@@ -19,7 +19,9 @@ _ITEMS = 100
 
 def test_an_upgrade_rolls_every_service_amid_work(client: Client, release: Release):
     before = {pod["metadata"]["uid"] for pod in _pods_of_services(release)}
-    command = "sleep 30; echo still here > said.txt"
+    ended = client.run(["echo", "before"], cpus=0.1)
+    assert ended.result(timeout="2m").exit_code == 0
+    command = "sleep 30; echo still here | tee said.txt"
     job = client.run(command, shell=True, outputs=["said.txt"], cpus=0.1, retries=0)
     eventually_now(lambda: job.state is JobState.RUNNING)
     with client.pool(workers=2, cpus=0.1) as pool:
@@ -29,6 +31,8 @@ def test_an_upgrade_rolls_every_service_amid_work(client: Client, release: Relea
         assert [first, *results] == [number + 1 for number in range(_ITEMS)]
     assert job.result(timeout="3m").exit_code == 0
     assert job.outputs["said.txt"].read_text() == "still here\n"
+    assert list(job.logs()) == ["still here"]
+    assert list(ended.logs()) == ["before"]
     after = {pod["metadata"]["uid"] for pod in _pods_of_services(release)}
     assert not before & after
 

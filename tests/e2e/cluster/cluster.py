@@ -54,8 +54,8 @@ class Cluster:
         if not self.ours:
             say(f"E2E_KUBECONFIG: the cluster must find {', '.join(images)} by itself")
             return
-        with step(f"load {', '.join(images)}"):
-            where = ",".join(nodes or self.workers())
+        where = ",".join(nodes or self.workers())
+        with step(f"load {', '.join(images)} onto {where}"):
             run([kind_program(), "load", "docker-image", "--name", NAME, "--nodes", where, *images])
 
 
