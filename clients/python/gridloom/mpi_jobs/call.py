@@ -20,15 +20,16 @@ def function_call(
     root_only: bool = False,
 ) -> FunctionCall:
     """The call as it travels. UnpicklableError names the argument that cannot."""
+    call = pickled_call(function, args, kwargs)
+    return FunctionCall(function_name(function), call, modules_of(function), root_only)
+
+
+def modules_of(function: Callable[..., Any]) -> bytes:
+    """The user's own modules that it needs, a zip; empty where it needs none."""
     from gridloom.worker.bundle import bundle_for
 
     bundle = bundle_for(function)
-    return FunctionCall(
-        function_name(function),
-        pickled_call(function, args, kwargs),
-        bundle.data if bundle else b"",
-        root_only,
-    )
+    return bundle.data if bundle else b""
 
 
 def pickled_call(

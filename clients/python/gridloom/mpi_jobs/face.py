@@ -11,8 +11,9 @@ from gridloom.mpi_jobs.call import function_call
 from gridloom.mpi_jobs.function import MpiFunction
 from gridloom.mpi_jobs.future import MpiFuture
 from gridloom.mpi_jobs.job import AsyncMpiJob, MpiJob
-from gridloom.mpi_jobs.options import FUNCTION_WORDS, PROGRAM_WORDS, checked_options
+from gridloom.mpi_jobs.options import PROGRAM_WORDS, WORLD_WORDS, checked_options
 from gridloom.mpi_jobs.request import MpiDraft, mpi_draft
+from gridloom.mpi_jobs.world import World, shared_worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gridloom.aio import AsyncClient
     from gridloom.client import Client
     from gridloom.jobs.role import Command
-    from gridloom.mpi_jobs.options import MpiFunctionOptions, MpiOptions
+    from gridloom.mpi_jobs.options import MpiOptions, WorldOptions
     from gridloom.options import Defaults
 
 
@@ -48,6 +49,14 @@ class Mpi:
             raise TypeError(f"{function!r} is no MPI function: decorate it with @gridloom.mpi(...)")
         return function.submit_to(self._client, args, kwargs)
 
+    def world(self, **options: Unpack[WorldOptions]) -> World:
+        """Ranks that stay between calls: `with client.mpi.world(ranks=4) as world: world.call(f)`.
+
+        A `timeout` is of each call.
+        """
+        checked = checked_options(cast("Mapping[str, Any]", options), WORLD_WORDS)
+        return World(self._client, checked)
+
     def job(self, job_id: str) -> MpiJob:
         """The handle of an MPI job by its id."""
         job = MpiJob(self._client, job_id)
@@ -60,8 +69,10 @@ class Mpi:
         options: Mapping[str, Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-    ) -> MpiFuture[Any]:
+    ) -> Any:
         """What `submit` does, with these options."""
+        if options.get("reuse"):
+            return shared_worlds(self._client).submit(function, options, args, kwargs)
         root_only = options.get("result") == "root"
         call = function_call(function, args, kwargs, root_only=root_only)
         draft = mpi_draft(call, options, self._client.defaults, Path.cwd())
@@ -97,8 +108,3 @@ def program_draft(command: Command, options: MpiOptions, defaults: Defaults) -> 
     """The draft of a program's job."""
     checked = checked_options(cast("Mapping[str, Any]", options), PROGRAM_WORDS)
     return mpi_draft(command, checked, defaults, Path.cwd())
-
-
-def checked_function_options(options: Mapping[str, Any]) -> MpiFunctionOptions:
-    """Options of a function that is not decorated."""
-    return cast("MpiFunctionOptions", checked_options(options, FUNCTION_WORDS))

@@ -70,7 +70,8 @@ class MpiFunction(Generic[P, R]):
         self, client: Client, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> MpiFuture[Any]:
         """The same on this client's platform."""
-        return client.mpi.submit_with(self._function, self._options, args, kwargs)
+        future: MpiFuture[Any] = client.mpi.submit_with(self._function, self._options, args, kwargs)
+        return future
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if importable(self):

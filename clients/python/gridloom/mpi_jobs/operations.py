@@ -10,8 +10,9 @@ from gridloom.calls.client import interpreter
 from gridloom.jobs import operations
 from gridloom.jobs.info import read_job
 from gridloom.jobs.states import JobState
+from gridloom.jobs.watch import EndWatch
 from gridloom.mpi_jobs.outcome import failure_of_ranks, values_of
-from gridloom.operation import Blocking, Call
+from gridloom.operation import Blocking, Call, Collect
 from gridloom.worker.mpi.report import Report, decoded
 
 if TYPE_CHECKING:
@@ -34,6 +35,30 @@ def submit(draft: MpiDraft) -> Operation[JobInfo]:
     request = mpi_pb2.SubmitMpiJobRequest(spec=spec, validate_only=validate_only)
     answer: mpi_pb2.SubmitMpiJobResponse = yield Call("mpi", "SubmitMpiJob", request)
     return read_job(answer.job)
+
+
+def begun(job_id: str) -> Operation[None]:
+    """Return when the job runs. The error of one that has ended instead."""
+    yield Collect(BeginWatch(job_id))
+    job = yield from operations.get(job_id)
+    if job.state.is_final:
+        raise (yield from failure(job))
+
+
+class BeginWatch(EndWatch):
+    """Over when the job runs, or has ended."""
+
+    def __init__(self, job_id: str) -> None:
+        self._has_begun = False
+        super().__init__([job_id], self._look)
+
+    def _look(self, job: JobInfo) -> None:
+        self._has_begun |= job.state is JobState.RUNNING
+
+    @property
+    def over(self) -> bool:
+        """It runs, or will not."""
+        return self._has_begun or super().over
 
 
 def report_of(job: JobInfo) -> Operation[Report | None]:

@@ -68,14 +68,27 @@ class MpiOptions(TypedDict, total=False):
 
 
 class MpiFunctionOptions(MpiOptions, total=False):
-    """And of functions: `result` is "all" (a list by rank) or "root" (rank 0's)."""
+    """And of functions: `result` is "all" (a list by rank) or "root" (rank 0's).
+
+    With `reuse` the ranks stay for the next call, until none has come for `idle_timeout` (a
+    minute).
+    """
 
     result: str
+    reuse: bool
+    idle_timeout: Duration
+
+
+class WorldOptions(MpiOptions, total=False):
+    """And of worlds: they end when no call has come for `idle_timeout` (10 minutes)."""
+
+    idle_timeout: Duration
 
 
 RANK_WORDS = frozenset({"ranks", "implementation", "threads", "bind", "timeout"})
 PROGRAM_WORDS = frozenset(MpiOptions.__annotations__)
 FUNCTION_WORDS = frozenset(MpiFunctionOptions.__annotations__)
+WORLD_WORDS = frozenset(WorldOptions.__annotations__)
 RESULTS = ("all", "root")
 
 
@@ -89,6 +102,7 @@ def checked_options(given: Mapping[str, Any], allowed: frozenset[str]) -> dict[s
     if "implementation" in given:
         check_choice("implementation", given["implementation"], IMPLEMENTATIONS)
     check_choice("result", given.get("result", "all"), RESULTS)
-    if given.get("timeout") is not None:
-        units.seconds(given["timeout"], field="timeout", least=0.001)
+    for word in ("timeout", "idle_timeout"):
+        if given.get(word) is not None:
+            units.seconds(given[word], field=word, least=0.001)
     return dict(given)

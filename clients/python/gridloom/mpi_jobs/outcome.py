@@ -37,7 +37,7 @@ def failure_of_ranks(
     for answer in report.answers:
         if answer.kind == ERROR and answer.rank == report.failure.rank:
             return raised_on(answer, job.id, job.roles[0].replicas if job.roles else ranks)
-    return _with_rank(job, known, report.failure)
+    return with_rank(job, report.failure, known)
 
 
 def raised_on(answer: Answer, job_id: str, ranks: int) -> BaseException:
@@ -54,7 +54,11 @@ def raised_on(answer: Answer, job_id: str, ranks: int) -> BaseException:
     return exception
 
 
-def _with_rank(job: JobInfo, known: errors.GridloomError, failure: Failure) -> errors.GridloomError:
+def with_rank(
+    job: JobInfo, failure: Failure, known: errors.GridloomError | None = None
+) -> errors.GridloomError:
+    """What ranks and agent say of a failure, as the error of its kind."""
+    known = known or errors.JobFailedError()
     stacks = "\n".join(f"rank {rank}:\n{stack}" for rank, stack in failure.stacks.items())
     details: dict[str, object] = {
         "job_id": job.id,

@@ -79,7 +79,7 @@ def mpi_draft(
     said: dict[str, Any] = {
         word: value
         for word, value in options.items()
-        if word not in {*RANK_WORDS, "result", "validate_only", "idle_timeout"}
+        if word not in {*RANK_WORDS, "result", "reuse", "validate_only", "idle_timeout"}
     }
     if function is not None:
         said.setdefault("name", function.name)

@@ -16,7 +16,12 @@ def main() -> int:
     from gridloom.worker.mpi.agent import Agent
     from gridloom.worker.mpi.spec import SPEC_VARIABLE, from_text
 
-    return Agent(from_text(os.environ[SPEC_VARIABLE]), os.environ).run()
+    spec = from_text(os.environ[SPEC_VARIABLE])
+    if spec.is_world:
+        from gridloom.worker.mpi.world import WorldAgent
+
+        return WorldAgent(spec, os.environ).run()
+    return Agent(spec, os.environ).run()
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gridloom.worker.mpi.spec import LaunchSpec
 
 _NEVER = float("inf")
+_LONGEST_WAIT_S = 3600.0
 # After the launcher has failed, what ranks still have to say is on its way for so long.
 _LINGER_S = 0.05
 _EXIT_NOT_FOUND = 127
@@ -66,16 +67,16 @@ class Agent:
 
     def run(self) -> int:
         """Launch, and stay until the end; the exit code."""
-        ends_at = time.monotonic() + (self._spec.timeout_s or _NEVER)
         self._ears = Ears()
+        self._ends_at = time.monotonic() + (self._spec.timeout_s or _NEVER)
         try:
             self._launch()
         except (NotHereError, OSError) as error:
             self._failure = _failure(str(error), exit_code=_EXIT_NOT_FOUND)
         while self._code is None and self._failure is None:
-            left_s = ends_at - time.monotonic()
-            self._ears.wait(min(max(left_s, 0), 3600.0))
-            self._look(is_late=time.monotonic() >= ends_at)
+            left_s = self._ends_at - time.monotonic()
+            self._ears.wait(min(max(left_s, 0), _LONGEST_WAIT_S))
+            self._look(is_late=time.monotonic() >= self._ends_at)
         return self._finish()
 
     # ---- the beginning
@@ -175,8 +176,11 @@ class Agent:
         *lines, self._rests["said"] = (self._rests.get("said", b"") + data).split(b"\n")
         for line in lines:
             kind, number, rank, words = [*line.decode("utf-8", "replace").split(" ", 3), ""][:4]
-            if int(number) == self._call.number:
-                self._call.answered(int(rank), kind, words)
+            self._take(kind, int(number), int(rank), words)
+
+    def _take(self, kind: str, number: int, rank: int, words: str) -> None:
+        if number == self._call.number:
+            self._call.answered(rank, kind, words)
 
     def _reap(self) -> None:
         assert self._process is not None
@@ -187,10 +191,13 @@ class Agent:
         if self._ears.signals:
             self._ears.signals.clear()
             self._pass_on_the_end()
-        if self._call.failed is not None:
+        if self._has_failed():
             self._failure = self._call.failure()
         elif is_late and self._code is None and not self._is_told_to_end:
             self._failure = self._too_late()
+
+    def _has_failed(self) -> bool:
+        return self._call.failed is not None
 
     def _pass_on_the_end(self) -> None:
         """Ranks are told to end as this agent was; how long they may take, others see to."""

@@ -64,6 +64,12 @@ class RankFolder:
         """The reading end. It has a writer as well, so that it has no end before the agent has."""
         return _opened(self.path / f"{stream}.{rank}")
 
+    def open_calls(self) -> list[int]:
+        """For each rank of a world, the pipe into which its calls are written."""
+        for rank in range(self.ranks):
+            _make_pipe(self.path / f"to.{rank}")
+        return [_opened(self.path / f"to.{rank}") for rank in range(self.ranks)]
+
     def open_said(self) -> int:
         """The reading end of what ranks of functions say, in lines."""
         return _opened(self.path / "said")

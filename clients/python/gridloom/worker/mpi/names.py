@@ -10,6 +10,17 @@ ERROR = "error"  # a CallError of the functions API, serialised
 CALL_VARIABLE = "GRIDLOOM_MPI_CALL"
 MODULES_VARIABLE = "GRIDLOOM_MPI_MODULES"
 ROOT_ONLY_VARIABLE = "GRIDLOOM_MPI_ROOT_ONLY"
+# Set: the rank waits for calls, numbers of which come through a pipe of its own.
+WORLD_VARIABLE = "GRIDLOOM_MPI_WORLD"
+# Behind a number there: what the call before it has left in flight must not reach this one.
+FRESH = "fresh"
+# What a door says where ranks speak: its process, in the place of a call's number.
+DOOR = "door"
+
+
+def call_name(number: int) -> str:
+    """The file in which a call of a world lies."""
+    return f"call.{number}"
 
 
 def answer_name(number: int, rank: int) -> str:

@@ -36,6 +36,8 @@ class RankProcess:
         self._rank = int(environment["GRIDLOOM_MPI_RANK"])
         self._modules = environment.get(names.MODULES_VARIABLE, "")
         self._is_left_out = bool(environment.get(names.ROOT_ONLY_VARIABLE)) and self._rank > 0
+        self._comm: Any = None
+        self._is_world = bool(environment.get(names.WORLD_VARIABLE))
         self._said = os.open(f"{self._folder}/said", os.O_WRONLY | os.O_CLOEXEC)
 
     def prepare(self) -> None:
@@ -57,12 +59,23 @@ class RankProcess:
         else:
             self._answer(number, names.VALUE, data)
 
+    def serve(self) -> None:
+        """Calls as they come, until there are no more."""
+        from mpi4py import MPI
+
+        with open(f"{self._folder}/to.{self._rank}", encoding="ascii") as pipe:  # noqa: PTH123
+            for line in pipe:
+                number, _, how = line.strip().partition(" ")
+                if how == names.FRESH:
+                    self._comm = MPI.COMM_WORLD.Dup()
+                self.run(int(number), f"{self._folder}/{names.call_name(int(number))}")
+
     def _result_of(self, call: str) -> bytes:
         from mpi4py import MPI
 
         with open(call, "rb") as file:  # noqa: PTH123
             function, args, kwargs = pickle.load(file)  # noqa: S301  # the user's own
-        value = function(MPI.COMM_WORLD, *args, **kwargs)
+        value = function(self._comm or MPI.COMM_WORLD, *args, **kwargs)
         return b"" if self._is_left_out else pickled(value)
 
     def _answer_error(self, number: int, error: BaseException) -> None:
@@ -74,7 +87,7 @@ class RankProcess:
         sys.stdout.flush()
         sys.stderr.write(told.traceback)
         sys.stderr.flush()
-        while True:
+        while not self._is_world:
             signal.pause()
 
     def _answer(self, number: int, kind: str, data: bytes, words: str = "") -> None:
@@ -108,10 +121,13 @@ def _pickled_by_value(value: Any) -> bytes:
 
 
 def main() -> int:
-    """Run the job's call; MPI ends with the interpreter."""
+    """Run the job's call, or those of its world; MPI ends with the interpreter."""
     process = RankProcess(os.environ)
     process.prepare()
-    process.run(0, os.environ[names.CALL_VARIABLE])
+    if os.environ.get(names.WORLD_VARIABLE):
+        process.serve()
+    else:
+        process.run(0, os.environ[names.CALL_VARIABLE])
     return 0
 
 
