@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# What is still sent when the last call is over: answers, and refusals of calls that came too late.
+_FAREWELL_S = 1.0
+
 # How long the services have to let go after the server has ended.
 _LAST_SECONDS = 5.0
 
@@ -127,9 +130,9 @@ class PlatformServer:
     async def stop(self, stop: Stop, grace_s: float) -> None:
         """End in two stages: first in good order, then, after `grace_s` or when forced, at once.
 
-        Stage one: not ready any more, no new calls, the apps bring their streams to an end, calls
-        under way are waited for. Stage two: they are cancelled. Then the apps let go. It is fine
-        after a `start` that failed.
+        Stage one: not ready any more, new calls are refused, the apps bring their streams to an
+        end, calls under way are waited for. Stage two: they are cancelled. Then the apps let go. It
+        is fine after a `start` that failed.
         """
         deadline = asyncio.get_running_loop().time() + grace_s
         forced = asyncio.ensure_future(_until(stop, deadline))
@@ -137,16 +140,19 @@ class PlatformServer:
             if self._is_serving:
                 await _unless(forced, self._drain())
             if self._is_listening:
-                await self._stop_listening(forced, grace_s)
+                await self._stop_listening(forced)
         finally:
             forced.cancel()
         for app in reversed(self._apps):
             await self._stop_app(app)
 
-    async def _stop_listening(self, forced: asyncio.Future[None], grace_s: float) -> None:
+    async def _stop_listening(self, forced: asyncio.Future[None]) -> None:
+        # gRPC leaves a call that comes at the moment of its stop without an answer for as long as
+        # it waits for the others: so we wait ourselves, and refuse meanwhile what comes.
+        await _unless(forced, self.rules.readiness.none_under_way())
         # A stop that waits is never cancelled: gRPC would take that for the end of its server, and
         # whoever stops it then is told CancelledError.
-        patient = asyncio.ensure_future(self.grpc.stop(None if forced.done() else grace_s))
+        patient = asyncio.ensure_future(self.grpc.stop(None if forced.done() else _FAREWELL_S))
         await asyncio.wait((patient, forced), return_when=asyncio.FIRST_COMPLETED)
         await asyncio.gather(self.grpc.stop(None), patient)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ class Readiness:
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._ready: set[str] = set()
+        self._under_way = 0
+        self._none_under_way = asyncio.Event()
+        self._none_under_way.set()
 
     def expect(self, services: AbstractSet[str]) -> None:
         """They exist and are not ready yet."""
@@ -39,9 +43,24 @@ class Readiness:
         if service in self._known and service not in self._ready:
             raise UnavailableError("the platform is starting or stopping", retry_after_s=0.1)
 
+    def begin(self) -> None:
+        """A call was let through."""
+        self._under_way += 1
+        self._none_under_way.clear()
+
+    def end(self) -> None:
+        """It is over."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._none_under_way.set()
+
+    async def none_under_way(self) -> None:
+        """Return when no call that was let through goes on."""
+        await self._none_under_way.wait()
+
 
 class ReadinessInterceptor(CallInterceptor):
-    """Asks before each call; calls that are under way are not concerned."""
+    """Asks before each call; calls that are under way are counted, and not concerned."""
 
     def __init__(self, readiness: Readiness) -> None:
         super().__init__()
@@ -51,7 +70,11 @@ class ReadinessInterceptor(CallInterceptor):
     async def around(
         self, method: Method, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[None]:
-        """Before the call; nothing after it."""
+        """Around the whole call."""
         del context
         self._readiness.check(method.service)
-        yield
+        self._readiness.begin()
+        try:
+            yield
+        finally:
+            self._readiness.end()
