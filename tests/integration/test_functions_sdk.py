@@ -487,6 +487,10 @@ def test_workflows_run_there_whole(client):
     assert nested.result(PATIENCE_S) == 11
     assert chunks.result(PATIENCE_S) == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
     assert client.get(study.id).result(PATIENCE_S) == study.result()
+    chunks.wait(PATIENCE_S)
+    assert chunks.state is CallState.SUCCEEDED
+    assert [event.state for event in chunks.events()] == [CallState.QUEUED, CallState.SUCCEEDED]
+    assert chunks.explain().message == f"{chunks.id} is SUCCEEDED: 3 of 3 items done"
 
 
 def test_an_immutable_part_comes_after_what_is_before_it(tmp_path):

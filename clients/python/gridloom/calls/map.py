@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from gridloom import units
+from gridloom.calls.handle import GroupHandle
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.progress import NoProgress, Progress
 from gridloom.calls.run import LOOK_AGAIN_S, Failure, MapRun
@@ -15,17 +16,13 @@ from gridloom.calls.waiting import attended, waiting_in_worker
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
 
-    from gridloom.calls.events import CallEvent
     from gridloom.calls.group import Group
-    from gridloom.calls.states import CallState
-    from gridloom.jobs.info import Explanation
 
 R = TypeVar("R")
 
 
-class MapResults(Pictured, Generic[R]):
+class MapResults(GroupHandle, Pictured, Generic[R]):
     """The results of a map, in the order of its items or as they come.
 
     An iterator for `for` and for `async for`. What it has not been asked for waits in bounded
@@ -67,19 +64,6 @@ class MapResults(Pictured, Generic[R]):
         session = self._run.route.session
         session.flush(session.connection.patience_s)
         return Group(session.connection, self.id)
-
-    @property
-    def state(self) -> CallState:
-        """What all of its calls together are doing now."""
-        return self.group.state
-
-    def explain(self) -> Explanation:
-        """Why its results are not here: what its calls wait for, and behind what."""
-        return self.group.explain()
-
-    def events(self) -> Iterator[CallEvent]:
-        """What became of it and of those of its calls that were run again, oldest first."""
-        return self.group.events()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return self.group.__reduce__()

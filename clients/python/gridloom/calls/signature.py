@@ -14,6 +14,7 @@ from gridloom import units
 from gridloom.calls.composed import Several, Then, composed
 from gridloom.calls.function import Function
 from gridloom.calls.shape import filled
+from gridloom.errors import InvalidRequestError
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Chunks(Workflow):
     ) -> Chunks:
         """With the arguments taken from an iterable now."""
         units.whole(size, field="size", least=1)
-        return cls(function, tuple(tuple(one) for one in arguments), size)
+        return cls(function, tuple(_set_of(*each) for each in enumerate(arguments)), size)
 
     def extend(self, plan: Plan, before: Shape | None) -> Shape:
         """One call for each `size` sets; what comes before is waited for, and not passed."""
@@ -220,6 +221,19 @@ class Chunks(Workflow):
 
     def __repr__(self) -> str:
         return f"{self.function.name}.chunks({len(self.arguments)} sets of arguments, {self.size})"
+
+
+def _set_of(number: int, given: Iterable[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(given)
+    except TypeError:
+        raise InvalidRequestError(
+            f"chunks() takes a tuple of arguments for each call, such as (1,): number {number} is"
+            f" {given!r:.100}",
+            field="arguments",
+            given=repr(given)[:100],
+            allowed="tuples of arguments",
+        ) from None
 
 
 def _links(part: Workflow) -> tuple[Workflow, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom import ids, units
 from gridloom.calls.future import CallFuture
+from gridloom.calls.handle import GroupHandle
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.sending import send_call
 from gridloom.calls.shape import Shape, filled, kind_of_shape, members
@@ -130,7 +131,7 @@ def _send_all(calls: Calls, plan: Plan, number: int) -> list[CallFuture[Any]]:
     return futures
 
 
-class GroupFuture(Pending, Pictured, concurrent.futures.Future[Any]):
+class GroupFuture(Pending, GroupHandle, Pictured, concurrent.futures.Future[Any]):
     """The result of a workflow: a value, or (nested) lists of values.
 
     It fails as soon as one of the calls fails that its result is made of. As an argument it is
@@ -185,6 +186,13 @@ class GroupFuture(Pending, Pictured, concurrent.futures.Future[Any]):
     def settled(self) -> bool:
         """It never is a dependency itself: the calls that its result is made of are."""
         return True
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when it is done; `TimeoutError` where that takes longer than `timeout` seconds."""
+        with attended(f"The workflow {self.id}", self.id, self.cancel):
+            done, _ = concurrent.futures.wait([self], timeout)
+        if not done:
+            raise TimeoutError(f"{self.id} is not done after {timeout:g} s")
 
     def result(self, timeout: float | None = None) -> Any:
         """Its result, or what the first of its calls that failed has raised."""

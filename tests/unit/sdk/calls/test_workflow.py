@@ -8,7 +8,7 @@ import concurrent.futures
 import gridloom
 import pytest
 from gridloom.calls.signature import Signature
-from gridloom.errors import CancelledError
+from gridloom.errors import CancelledError, InvalidRequestError
 
 
 @gridloom.function
@@ -93,6 +93,13 @@ def test_chunks_put_several_sets_of_arguments_in_a_call():
     assert len(chunks.plan().calls) == 2
     assert chunks() == [[3, 7], [11]]
     assert gridloom.chunks(add, [(1, 2)], 5)() == [[3]]
+
+
+def test_chunks_of_what_are_no_tuples_are_refused_by_number():
+    with pytest.raises(InvalidRequestError, match=r"number 1 is 7"):
+        double.chunks([(1,), 7], 2)
+    with pytest.raises(InvalidRequestError, match="size cannot be 0"):
+        double.chunks([(1,)], 0)
 
 
 def test_workflows_run_here_when_they_are_called():
