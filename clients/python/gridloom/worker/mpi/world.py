@@ -34,7 +34,9 @@ class WorldAgent(Agent):
     def __init__(self, spec: LaunchSpec, environment: Mapping[str, str]) -> None:
         super().__init__(spec, environment)
         self._pipes: list[int] = []
-        self._received = b""
+        self._received = bytearray()
+        # Number and size of the call that is coming.
+        self._head: tuple[int, int] | None = None
         self._answers_to: int | None = None
         self._client_number = -1
         self._is_calling = False
@@ -75,20 +77,29 @@ class WorldAgent(Agent):
         with contextlib.suppress(OSError):  # it has gone already
             calls = os.open(self._folder.path / f"door.{process}.in", os.O_RDONLY | os.O_NONBLOCK)
             self._answers_to = os.open(self._folder.path / f"door.{process}.out", os.O_WRONLY)
-            self._received = b""
+            self._received, self._head = bytearray(), None
             self._ears.listen(calls, self._door_says)
 
     def _door_says(self, data: bytes) -> None:
+        """A piece of a call; a large one comes in many, of which none is looked at twice."""
         self._received += data
-        head, separator, rest = self._received.partition(b"\n")
-        if not separator:
-            return
-        number, size = map(int, head.split())
+        if self._head is None:
+            at = self._received.find(b"\n")
+            if at < 0:
+                return
+            number, size = map(int, self._received[:at].split())
+            self._head = number, size
+            del self._received[: at + 1]
+        self._take_call(*self._head)
+
+    def _take_call(self, number: int, size: int) -> None:
         if number < 0:
             self._close()
-        elif len(rest) >= size:
-            self._received = rest[size:]
-            self._begin(number, rest[:size])
+        elif len(self._received) >= size:
+            pickle = bytes(self._received[:size])
+            del self._received[:size]
+            self._head = None
+            self._begin(number, pickle)
 
     def _begin(self, number: int, pickle: bytes) -> None:
         """The next call; clients send one after the other."""
