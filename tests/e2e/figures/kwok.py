@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.machine.places import run_folder
+from tests.e2e.machine.places import E2E, run_folder
+from tests.e2e.machine.run import run
 from tests.e2e.node_image.go_programs import built
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ SEAT = "gridloom.test/seat"
 _ANNOTATION = "kwok.x-k8s.io/node"
 _LABEL = {"gridloom.test/pool": "seeming"}
 _PODS = 110
+_STAGES = ("node/fast/node-initialize.yaml", "pod/fast/pod-ready.yaml", "pod/fast/pod-delete.yaml")
 FLAVOUR = json.dumps(
     {"nodeSelector": _LABEL, "tolerations": [{"key": _ANNOTATION, "operator": "Exists"}]}
 )
@@ -29,11 +32,13 @@ FLAVOUR = json.dumps(
 def seeming_nodes(cluster: Cluster, count: int) -> Iterator[None]:
     """So many nodes; gone with all that ran on them."""
     nodes = {"apiVersion": "v1", "kind": "List", "items": [_node(i) for i in range(count)]}
-    words = ["--kubeconfig", str(cluster.kubeconfig), "--manage-nodes-with-annotation-selector"]
+    words = [
+        *(word for file in _stages() for word in ("--config", file)),
+        *("--kubeconfig", str(cluster.kubeconfig)),
+        *("--manage-nodes-with-annotation-selector", f"{_ANNOTATION}=fake"),
+    ]
     log = (run_folder() / "kwok.log").open("wb")
-    kwok = subprocess.Popen(
-        [built("kwok").path("kwok"), *words, f"{_ANNOTATION}=fake"], stdout=log, stderr=log
-    )
+    kwok = subprocess.Popen([built("kwok").path("kwok"), *words], stdout=log, stderr=log)
     try:
         cluster.kubectl("apply", "-f", "-", text=json.dumps(nodes))
         cluster.kubectl(
@@ -46,6 +51,17 @@ def seeming_nodes(cluster: Cluster, count: int) -> Iterator[None]:
         kwok.terminate()
         kwok.wait()
         log.close()
+
+
+def _stages() -> list[str]:
+    """What becomes of nodes and pods, as kwok's own module has it: all goes well, at once."""
+    words = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
+    stages = (
+        Path(run(words, folder=E2E / "node_image" / "programs" / "kwok").strip())
+        / "kustomize"
+        / "stage"
+    )
+    return [str(stages / name) for name in _STAGES]
 
 
 def _node(index: int) -> dict[str, Any]:

@@ -117,8 +117,9 @@ def _plain_job(name: str) -> dict[str, Any]:
 def _used(pod: dict[str, Any]) -> tuple[int, int]:
     """Nanoseconds of processor time and bytes of working set, by the kubelet's word."""
     node = pod["spec"]["nodeName"]
-    program = ["docker", "exec", node, "crictl", "statsp", "-o", "json", "--name"]
-    [found] = json.loads(run([*program, pod["metadata"]["name"]]))["stats"]
+    whose = f"io.kubernetes.pod.name={pod['metadata']['name']}"
+    program = ["docker", "exec", node, "crictl", "statsp", "-o", "json", "--label", whose]
+    [found] = json.loads(run(program))["stats"]
     linux = found["linux"]
     return (
         int(linux["cpu"]["usageCoreNanoSeconds"]["value"]),

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.cluster.cluster import Cluster
+    from tests.support.api_server import ApiServer
 
 _NAME = "signatures.gridloom-e2e.test"
 
 
 @contextlib.contextmanager
-def refusing_webhook(cluster: Cluster, namespace: str, reason: str) -> Iterator[None]:
+def refusing_webhook(
+    cluster: Cluster | ApiServer, namespace: str, reason: str, address: str = ""
+) -> Iterator[None]:
     """While it is there, pods of jobs in the namespace are refused for this reason."""
-    authority, address = trustme.CA(), own_address()
+    authority, address = trustme.CA(), address or own_address()
     server = ThreadingHTTPServer((address, 0), _handler(reason))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(address).configure_cert(context)
