@@ -82,17 +82,15 @@ def _seconds_of_kubectl(release: Release, name: str) -> float:
     place = ["--kubeconfig", str(release.cluster.kubeconfig), "-n", release.namespace]
     words = ["get", "pods", "-l", f"job-name={name}", "-w", "--no-headers"]
     columns = ["-o", "custom-columns=PHASE:.status.phase"]
-    watch = subprocess.Popen(
-        [kubectl_program(), *place, *words, *columns], stdout=subprocess.PIPE, text=True
-    )
-    time.sleep(0.5)
-    began = time.monotonic()
-    release.kubectl("apply", "-f", "-", text=json.dumps(_plain_job(name)))
-    assert watch.stdout is not None
-    next(line for line in watch.stdout if "Running" in line)
-    took_s = time.monotonic() - began
-    watch.kill()
-    watch.wait()
+    command = [kubectl_program(), *place, *words, *columns]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        time.sleep(0.5)
+        began = time.monotonic()
+        release.kubectl("apply", "-f", "-", text=json.dumps(_plain_job(name)))
+        assert watch.stdout is not None
+        next(line for line in watch.stdout if "Running" in line)
+        took_s = time.monotonic() - began
+        watch.kill()
     release.kubectl("delete", "job", name, "--wait=false")
     return took_s
 
