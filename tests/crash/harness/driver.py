@@ -15,12 +15,14 @@ from functools import partial
 from pathlib import Path
 
 import gridloom
-from gridloom.errors import StorageFullError
+from gridloom.errors import StorageFullError, UnavailableError
 
 from tests.crash.harness.journal import Journal, accepted_lots
 from tests.crash.harness.work import KINDS, PATIENCE_S, Lot, Tell
 
 _PAUSE_S = 0.3
+# What is refused since the disk is full; or since the platform cannot start on one that fails.
+_MOMENTARY = (StorageFullError,) + (UnavailableError,) * ("CRASH_FSYNC_FAILS" in os.environ)
 
 
 def main(home: Path, path: Path, kinds: list[str]) -> None:
@@ -45,7 +47,7 @@ def _begun(lot: Lot, client: gridloom.Client, name: str, tell: Tell) -> list[str
     while True:
         try:
             return lot.begin(client, name, tell)
-        except StorageFullError:
+        except _MOMENTARY:
             if time.monotonic() > ends_at:
                 raise
             time.sleep(0.2)

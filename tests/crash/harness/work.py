@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import pickle
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -219,7 +218,8 @@ def _followed(futures: list[Any], tell: Tell) -> list[str]:
     """Their ids, when all of them are with the platform."""
     for future in futures:
         future.add_done_callback(lambda done: tell(done.id, _outcome(done)))
-    pickle.dumps(futures)
+    # What asks the platform for a call waits until it, and all before it, have been accepted.
+    _ = futures[-1].state
     return [future.id for future in futures]
 
 

@@ -232,7 +232,12 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
         if self._state is not PENDING:
             return self._known_state()
         self._source.let_arrive(self)
-        return self._source.connection.run(reading.call_state(self.id))
+        try:
+            return self._source.connection.run(reading.call_state(self.id))
+        except NotFoundError:
+            if self._state is PENDING:
+                raise
+            return self._known_state()  # its result came meanwhile, and was let go there
 
     def cancel(self, grace: units.Duration | None = None) -> bool:
         """Cancel the call, also while it runs; False only where it has ended.
@@ -354,7 +359,12 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
         if self._state is not PENDING:
             return explain_over(self.id, self._known_state(), self._known_reason())
         self._source.let_arrive(self)
-        return self._source.connection.run(explain_call(self.id))
+        try:
+            return self._source.connection.run(explain_call(self.id))
+        except NotFoundError:
+            if self._state is PENDING:
+                raise
+            return explain_over(self.id, self._known_state(), self._known_reason())
 
     def events(self) -> Iterator[CallEvent]:
         """What became of it, oldest first: taken in, run again and why, over.

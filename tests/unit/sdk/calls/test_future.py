@@ -12,7 +12,12 @@ import pytest
 from gridloom.api.functions.v1 import call_pb2
 from gridloom.calls.future import CallFuture
 from gridloom.calls.states import CallState
-from gridloom.errors import CancelledError, RemoteTraceback, exception_from_call_error
+from gridloom.errors import (
+    CancelledError,
+    NotFoundError,
+    RemoteTraceback,
+    exception_from_call_error,
+)
 from gridloom.payload import PayloadCodec
 
 OK = call_pb2.CALL_STATUS_OK
@@ -282,3 +287,32 @@ def test_many_threads_may_wait_and_resolve_at_once(source):
     for thread in threads:
         thread.join(10)
     assert results == [list(range(300))] * 4
+
+
+class LettingGo(Source):
+    """The result arrives while the service is asked, which then has it no more."""
+
+    def __init__(self, *, arrives: bool) -> None:
+        super().__init__()
+        self.arrives = arrives
+        self.connection = self
+
+    def let_arrive(self, future):
+        self.asked = future
+
+    def run(self, _operation):
+        if self.arrives:
+            self.asked.deliver(OK, self.value(3))
+        raise NotFoundError("call call_x does not exist, or is no longer kept")
+
+
+def test_a_result_that_comes_while_the_service_is_asked_is_the_answer():
+    assert LettingGo(arrives=True).future().state is CallState.SUCCEEDED
+    assert "SUCCEEDED" in str(LettingGo(arrives=True).future().explain())
+
+
+def test_a_call_that_the_service_does_not_know_is_not_guessed():
+    with pytest.raises(NotFoundError):
+        _ = LettingGo(arrives=False).future().state
+    with pytest.raises(NotFoundError):
+        LettingGo(arrives=False).future().explain()
