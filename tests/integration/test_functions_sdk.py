@@ -260,6 +260,26 @@ async def test_groups_and_pools_tell_what_became_of_them(tmp_path, client):
     assert (first.state, last.state) == (PoolState.IDLE, PoolState.CLOSED)
 
 
+def test_maps_and_pools_are_waited_for_and_cancelled_like_other_handles(client):
+    results = square.map(n for n in range(500))
+    assert results.wait(PATIENCE_S) is CallState.SUCCEEDED
+    assert next(results) == 0
+    assert results.result(PATIENCE_S) == [n * n for n in range(1, 500)]
+    with pytest.raises(TimeoutError):
+        square.map(itertools.count()).wait(0.1)
+    pool = client.pool(workers=1)
+    future = pool.submit(nap, 60, "never")
+    eventually_now(lambda: future.state is CallState.RUNNING)
+    with pytest.raises(TimeoutError):
+        pool.wait(0.05)
+    assert list(pool.logs()) == []
+    pool.cancel(grace=1)
+    with pytest.raises(CancelledError):
+        future.result(PATIENCE_S)
+    pool.wait(PATIENCE_S)
+    eventually_now(lambda: pool.state is PoolState.CLOSED)
+
+
 def test_cancelling_interrupts_a_call_that_runs(tmp_path):
     marks = [tmp_path / "began", tmp_path / "interrupted"]
 

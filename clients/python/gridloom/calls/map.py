@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from gridloom.calls.group import Group
+    from gridloom.calls.states import CallState
 
 R = TypeVar("R")
 
@@ -93,6 +94,31 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
         ]
         return Picture(repr(self), rows, is_over=run.is_over)
 
+    def wait(self, timeout: units.Duration | None = None) -> CallState:
+        """Return its state when all of its items have ended. The results wait here meanwhile.
+
+        Raises:
+            TimeoutError: some have not after that time; the map goes on.
+        """
+        self._begun = True
+        ends_at = self._ends_at
+        if timeout is not None:
+            here_at = time.monotonic() + units.seconds(timeout, field="timeout")
+            self._ends_at = here_at if ends_at is None else min(here_at, ends_at)
+        try:
+            while not self._over:
+                self._refill()
+                if not self._over and self._is_late():
+                    raise TimeoutError(f"{self.id} is not over after {timeout}")
+        finally:
+            self._ends_at = ends_at
+        return self.state
+
+    def result(self, timeout: units.Duration | None = None) -> list[R]:
+        """All results that have not been taken, when the last is here; times out as `wait`."""
+        self.wait(timeout)
+        return list(self)
+
     def cancel(self, grace: units.Duration | None = None) -> None:
         """Cancel what has not ended; items that were cancelled raise `CancelledError`."""
         self._run.cancel(None if grace is None else units.seconds(grace, field="grace"))
@@ -159,8 +185,11 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
             self._detached = True
             self._progress.close()
             raise
-        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+        if self._is_late():
             raise TimeoutError(f"{self.id} gave no result in time")
+
+    def _is_late(self) -> bool:
+        return self._ends_at is not None and time.monotonic() >= self._ends_at
 
     def _patience(self) -> float | None:
         """How long to wait for a change before something else has to be looked at."""

@@ -153,6 +153,36 @@ class Pool:
 
         return pool_events(self.calls.connection, self.id)
 
+    def wait(self, timeout: units.Duration | None = None) -> None:
+        """Return when all calls that this process sent here have ended.
+
+        Raises:
+            TimeoutError: some have not after that time; they go on.
+        """
+        if not self.tracker.wait(
+            None if timeout is None else units.seconds(timeout, field="timeout")
+        ):
+            raise TimeoutError(f"calls of {self.id} are not over after {timeout}")
+
+    def cancel(self, grace: units.Duration | None = None) -> None:
+        """Close it at once: calls that wait are cancelled, those that run are interrupted.
+
+        `grace` is how long the calls of this process that run may go on after their SIGINT.
+        """
+        if grace is not None:
+            self.tracker.cancel(units.seconds(grace, field="grace"))
+        self.close(cancel_running=grace is None)
+
+    def logs(self, *, follow: bool = False) -> Iterator[str]:
+        """What its workers have said besides the output of calls: that of its present job."""
+        from gridloom.jobs.logs import LineReading, LogQuery
+
+        job_id = self.info.job_id
+        if not job_id:
+            return iter(())
+        reading = LineReading(LogQuery(job_id, follow))
+        return (line.text for line in self.calls.connection.follow(reading))
+
     def resize(self, workers: int) -> PoolInfo:
         """Let it have at most this many workers."""
         return self.calls.connection.run(resize_pool(self.id, workers))

@@ -297,10 +297,13 @@ class MapRun:
         self._feed.stop()
         self._cancel_unfinished(running=False)
 
-    def wait_over(self) -> None:
-        """Return when every item has its result. Only for a map that is fed by itself."""
+    def wait_over(self, timeout: float | None = None) -> bool:
+        """Whether every item has its result, after that time at most.
+
+        Only for a map that is fed by itself.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self.is_over)
+            return self._changed.wait_for(lambda: self.is_over, timeout)
 
     def _cancel_unfinished(self, grace_s: float | None = None, *, running: bool = True) -> None:
         numbers = sorted(chunk.sequence for chunk in list(self._unfinished) if chunk.sequence)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from gridloom.calls.future import CallFuture
@@ -37,6 +39,16 @@ class Tracker:
         with self._lock:
             self._runs = [*(one for one in self._runs if not one.is_over), run]
 
+    def cancel(self, grace_s: float) -> None:
+        """Ask that none of it goes on for longer than this."""
+        with self._lock:
+            calls, runs = list(self._calls), list(self._runs)
+        for session, number in calls:
+            if _sink(session, number) is not None:
+                session.cancel(number, running=True, grace_s=grace_s)
+        for run in runs:
+            run.cancel(grace_s)
+
     def cancel_waiting(self) -> None:
         """Ask that whatever has not begun does not begin; what has, ends by itself."""
         with self._lock:
@@ -47,16 +59,20 @@ class Tracker:
         for run in runs:
             run.cancel_waiting()
 
-    def wait(self) -> None:
-        """Return when all of it has ended."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether all of it has ended, after that time at most."""
+        ends_at = math.inf if timeout is None else time.monotonic() + timeout
         with self._lock:
             calls, runs = list(self._calls), list(self._runs)
         for session, number in calls:
             sink = _sink(session, number)
-            if isinstance(sink, CallFuture):
-                sink.await_over()
-        for run in runs:
-            run.wait_over()
+            if isinstance(sink, CallFuture) and not sink.await_over(_left(ends_at)):
+                return False
+        return all(run.wait_over(_left(ends_at)) for run in runs)
+
+
+def _left(ends_at: float) -> float | None:
+    return None if ends_at == math.inf else max(ends_at - time.monotonic(), 0.0)
 
 
 def _sink(session: Session, number: int) -> Sink | None:
