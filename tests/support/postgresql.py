@@ -99,7 +99,7 @@ class PostgresServer:
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  # one call into libc, no locks
+            preexec_fn=end_with_parent,  # noqa: PLW1509  # one call into libc, no locks
             **self._identity(),
         )
         self._wait_until_ready(process)
@@ -143,5 +143,6 @@ def _remove_orphans() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Have the process that this becomes interrupted when the thread that starts it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

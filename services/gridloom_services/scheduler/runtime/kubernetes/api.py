@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -35,6 +36,10 @@ _MERGE_PATCH = "application/merge-patch+json"
 _AGAIN = {429, 500, 502, 503, 504}
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+# By its rules of access; an admission that refuses says something else.
+_DENIED = re.compile(r'is forbidden: User "[^"]*" cannot ')
 _GONE = 410
 NOT_FOUND = 404
 CONFLICT = 409
@@ -53,6 +58,13 @@ class ApiError(OSError):
     def is_passing(self) -> bool:
         """Say whether the same request may well succeed later."""
         return self.status == 0 or self.status in _AGAIN
+
+    @property
+    def may_be_early(self) -> bool:
+        """Say whether a server that is just starting says this of whom it will know in a moment."""
+        return self.status == _UNAUTHORIZED or (
+            self.status == _FORBIDDEN and _DENIED.search(self.message) is not None
+        )
 
 
 class ExpiredError(Exception):
@@ -143,14 +155,18 @@ class KubernetesApi:
         kind: str = _JSON,
         patience_s: float = _TIMEOUT_S,
     ) -> Object:
-        """Ask, again while the server is away or busy. ApiError with the server's own words."""
+        """Ask, again while the server is away, busy or just starting.
+
+        ApiError with the server's own words.
+        """
         end = asyncio.get_running_loop().time() + patience_s
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 return await self._once(method, path, query, body, kind)
             except ApiError as error:
-                if not error.is_passing or asyncio.get_running_loop().time() + pause_s > end:
+                is_final = not (error.is_passing or error.may_be_early)
+                if is_final or asyncio.get_running_loop().time() + pause_s > end:
                     raise
                 _log.debug("asking again", extra={"path": path, "error": error.message})
             await asyncio.sleep(pause_s)
