@@ -36,13 +36,19 @@ class WorldDoor:
         self._answers = run_command(connection, requests)
         self._bytes = _Bytes(self._read())
         self._number = 0
+        self.has_begun = False
+        """The last call has reached its ranks."""
 
     def call(self, pickle: bytes) -> WorldAnswer:
         """One call. UnavailableError: the world has ended without an answer."""
         self._number += 1
+        self.has_begun = False
         self._send(b"%d %d\n" % (self._number, len(pickle)) + pickle)
         while True:
             number, size, goes_on = map(int, self._bytes.line().split())
+            if number < 0:
+                self.has_begun |= number == -self._number
+                continue
             report = decoded(self._bytes.take(size))
             if number == self._number:
                 return WorldAnswer(report, bool(goes_on))

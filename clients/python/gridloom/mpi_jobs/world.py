@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gridloom.calls.client import interpreter
 from gridloom.errors import ConflictError, UnavailableError
 from gridloom.jobs import operations as job_operations
+from gridloom.jobs.states import JobState
 from gridloom.mpi_jobs import operations
 from gridloom.mpi_jobs.call import modules_of, pickled_call
 from gridloom.mpi_jobs.door import WorldDoor
@@ -82,9 +83,9 @@ class World:
             try:
                 return door.call(pickle)
             except UnavailableError:
-                # Ended when idle, before the call; or in it, and then again.
+                # The ranks had gone before the call, which then may go to others; or in it.
                 self._leave(ends_world=False)
-                if is_last:
+                if is_last or door.has_begun:
                     raise self._failure() from None
         raise AssertionError  # the loop has returned or raised
 
@@ -109,6 +110,8 @@ class World:
         assert self.job is not None
         connection = self._client.connection
         info = connection.run(job_operations.ended(self.job.id, None))
+        if info.state is JobState.SUCCEEDED:
+            return UnavailableError(f"the ranks of {info.id} had ended before the call")
         return connection.run(operations.failure(info))
 
     def _values(self, answer: WorldAnswer, job: MpiJob) -> list[Any]:

@@ -72,7 +72,7 @@ class Agent:
         try:
             self._launch()
         except (NotHereError, OSError) as error:
-            self._failure = _failure(str(error), exit_code=_EXIT_NOT_FOUND)
+            self._failure = failure_of(str(error), exit_code=_EXIT_NOT_FOUND)
         while self._code is None and self._failure is None:
             left_s = self._ends_at - time.monotonic()
             self._ears.wait(min(max(left_s, 0), _LONGEST_WAIT_S))
@@ -221,7 +221,7 @@ class Agent:
         places = [f"rank {rank} in {place_of(stacks[rank])}" for rank in sorted(stacks)]
         shown = "; ".join(places[:_PLACES_SHOWN]) + ("; ..." if places[_PLACES_SHOWN:] else "")
         first = min(stacks, default=-1)
-        return _failure(
+        return failure_of(
             f"{limit}: {shown}" if shown else limit,
             first,
             exit_code=_EXIT_TIMEOUT,
@@ -265,12 +265,12 @@ class Agent:
         from gridloom.worker.mpi import verdict
 
         if self._is_told_to_end and self._code:
-            return _failure("it was told to end", exit_code=_EXIT_TERMINATED)
+            return failure_of("it was told to end", exit_code=_EXIT_TERMINATED)
         if self._call.failed is not None:
             return self._call.failure()
         if self._code == 0:
             rank = self._call.missing()[0]
-            return _failure(f"rank {rank} ended without a result", rank)
+            return failure_of(f"rank {rank} ended without a result", rank)
         lines = self._taggers["err"].last
         return (
             verdict.aborted(lines, self._launcher_lines)
@@ -306,7 +306,7 @@ def _own_folder() -> Path:
     return Path(tempfile.mkdtemp())
 
 
-def _failure(reason: str, rank: int = -1, **details: Any) -> Failure:
+def failure_of(reason: str, rank: int = -1, **details: Any) -> Failure:
     """Loaded when there is one: an agent's start is a part of every job's."""
     from gridloom.worker.mpi.report import Failure
 

@@ -14,6 +14,8 @@ ROOT_ONLY_VARIABLE = "GRIDLOOM_MPI_ROOT_ONLY"
 WORLD_VARIABLE = "GRIDLOOM_MPI_WORLD"
 # Behind a number there: what the call before it has left in flight must not reach this one.
 FRESH = "fresh"
+# In the place of a call there: no more come.
+END = "end"
 # What a door says where ranks speak: its process, in the place of a call's number.
 DOOR = "door"
 

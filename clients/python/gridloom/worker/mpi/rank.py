@@ -65,6 +65,8 @@ class RankProcess:
 
         with open(f"{self._folder}/to.{self._rank}", encoding="ascii") as pipe:  # noqa: PTH123
             for line in pipe:
+                if line.strip() == names.END:
+                    return
                 number, _, how = line.strip().partition(" ")
                 if how == names.FRESH:
                     self._comm = MPI.COMM_WORLD.Dup()

@@ -1,8 +1,8 @@
 """The agent of a world: ranks that stay, and the calls that come to them through a door.
 
 A door (`gridloom.worker.mpi.door`) has two pipes beside the ranks. Into one it writes calls, each a
-line `NUMBER SIZE` and the pickle; from the other it reads answers, each `NUMBER SIZE GOES_ON` and a
-report. There is one door at a time, the newest.
+line `NUMBER SIZE` and the pickle; from the other it reads `-NUMBER 0 1` when a call begins, and its
+answer, `NUMBER SIZE GOES_ON` and a report. There is one door at a time, the newest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gridloom.worker.mpi import names
-from gridloom.worker.mpi.agent import Agent
+from gridloom.worker.mpi.agent import Agent, failure_of
 from gridloom.worker.mpi.call import RankCall
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _NEVER = float("inf")
 # After a rank has raised, the others have so long to come to their ends, or the world is given up.
 _GATHER_S = 0.5
+# The first call has so long to come, while ranks begin and the client opens its door.
+_FIRST_S = 60.0
+# Ranks that were told to end in order have so long.
+_CLOSE_S = 10.0
 
 
 class WorldAgent(Agent):
@@ -40,6 +44,7 @@ class WorldAgent(Agent):
         self._answers_to: int | None = None
         self._client_number = -1
         self._is_calling = False
+        self._is_closing = False
         self._needs_fresh = False
         self._failed_at = _NEVER
 
@@ -52,7 +57,7 @@ class WorldAgent(Agent):
         place = self._here / self._spec.report
         place.parent.mkdir(parents=True, exist_ok=True)
         place.with_name("folder").write_text(str(self._folder.path), encoding="utf-8")
-        self._rest_from_now()
+        self._ends_at = time.monotonic() + max(self._spec.idle_timeout_s or 0.0, _FIRST_S)
 
     def _rank_environment(self, launcher: Launcher) -> dict[str, str]:
         return {**super()._rank_environment(launcher), names.WORLD_VARIABLE: "1"}
@@ -102,7 +107,13 @@ class WorldAgent(Agent):
             self._begin(number, pickle)
 
     def _begin(self, number: int, pickle: bytes) -> None:
-        """The next call; clients send one after the other."""
+        """The next call; clients send one after the other. It is acknowledged: it is not lost.
+
+        One that comes when ranks are ending is left: its client sees that, and has other ranks.
+        """
+        if self._is_closing:
+            return
+        self._write_to_client(f"-{number} 0 1\n".encode())
         own = self._call.number + 1
         self._client_number, self._is_calling = number, True
         self._call = RankCall(own, self._spec.ranks, self._folder.path)
@@ -121,7 +132,10 @@ class WorldAgent(Agent):
         self._is_calling, self._needs_fresh = False, failure is not None
         self._rest_from_now()
         head = f"{self._client_number} {len(report)} {int(goes_on)}\n".encode()
-        view = memoryview(head + report)
+        self._write_to_client(head + report)
+
+    def _write_to_client(self, data: bytes) -> None:
+        view = memoryview(data)
         with contextlib.suppress(OSError):  # nobody is there any more
             while view and self._answers_to is not None:
                 view = view[os.write(self._answers_to, view) :]
@@ -129,17 +143,20 @@ class WorldAgent(Agent):
     def _look(self, *, is_late: bool) -> None:
         if self._is_calling and self._failed_at < _NEVER and is_late:
             self._failure = self._call.failure()
+        elif self._is_closing and is_late:
+            self._failure = failure_of("ranks that were told to end did not")
         elif not self._is_calling and is_late:
             self._close()
         elif self._is_calling or self._ears.signals:
             super()._look(is_late=is_late and self._is_calling)
 
     def _close(self) -> None:
-        """Nobody has called for long: the ranks end in order."""
-        self._ends_at = _NEVER
-        for pipe in self._pipes:
-            os.close(pipe)
-        self._pipes = []
+        """Nobody wants the ranks any more: they end in order."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._ends_at = time.monotonic() + _CLOSE_S
+            for pipe in self._pipes:
+                os.write(pipe, f"{names.END}\n".encode())
 
     def _has_failed(self) -> bool:
         """An error of a rank is its call's; the world goes on where it can."""
