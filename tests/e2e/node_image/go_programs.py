@@ -87,6 +87,12 @@ def built(module: str) -> GoPrograms:
     return GoPrograms(module, folder)
 
 
+def download(module: str, package: str) -> None:
+    """Have the source of one of a module's packages at hand, at the version that is built here."""
+    with step(f"download {package}"):
+        run(["go", "mod", "download", package], folder=_MODULES / module)
+
+
 def _build(module: str, package: str, to: Path) -> None:
     run(
         ["nice", "-n", "10", "go", "build", *_flags(module), "-o", to, package],
