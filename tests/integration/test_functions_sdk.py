@@ -31,6 +31,7 @@ from gridloom.errors import (
     NotFoundError,
     OutOfMemoryError,
     PayloadTooLargeError,
+    PoolBrokenError,
     RemoteTraceback,
     TimeLimitError,
     UnpicklableError,
@@ -584,8 +585,9 @@ def test_a_broken_initialiser_is_told_to_whoever_calls(client):
         raise RuntimeError("no model")
 
     pool = client.pool(workers=1, initializer=fail)
-    with pytest.raises(Exception, match="no model"):
+    with pytest.raises(PoolBrokenError, match="no model") as caught:
         pool.submit(abs, 1).result(PATIENCE_S)
+    assert isinstance(caught.value, concurrent.futures.BrokenExecutor)
     pool.close()
 
 

@@ -103,6 +103,10 @@ class ConflictError(GridloomError):
     """It exists already, or its present state does not allow this."""
 
 
+class PoolBrokenError(ConflictError, concurrent.futures.BrokenExecutor):
+    """A pool's workers do not come, or its initialiser fails: it runs nothing any more."""
+
+
 class IncompleteError(GridloomError):
     """Not all of a map or group was sent before the program that fed it went away.
 
@@ -300,6 +304,7 @@ _BY_REASON: dict[str, type[GridloomError]] = {
     "ALREADY_EXISTS": ConflictError,
     "CONFLICT": ConflictError,
     "INCOMPLETE": IncompleteError,
+    "POOL_BROKEN": PoolBrokenError,
     "VERSION_MISMATCH": VersionMismatchError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "UNAUTHENTICATED": UnauthenticatedError,

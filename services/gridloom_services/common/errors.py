@@ -57,6 +57,10 @@ class IncompleteError(ConflictError):
     """Who was to send the rest went away; details `accepted` and `done` count what there is."""
 
 
+class PoolBrokenError(ConflictError):
+    """The pool's workers do not come, or its initialiser fails: it runs nothing any more."""
+
+
 class VersionMismatchError(GridloomServiceError):
     """The two sides do not speak the same version."""
 

@@ -25,6 +25,7 @@ STATUS_OF: dict[type[errors.GridloomServiceError], tuple[grpc.StatusCode, str]] 
     errors.AlreadyExistsError: (_Code.ALREADY_EXISTS, "ALREADY_EXISTS"),
     errors.ConflictError: (_Code.FAILED_PRECONDITION, "CONFLICT"),
     errors.IncompleteError: (_Code.FAILED_PRECONDITION, "INCOMPLETE"),
+    errors.PoolBrokenError: (_Code.FAILED_PRECONDITION, "POOL_BROKEN"),
     errors.VersionMismatchError: (_Code.FAILED_PRECONDITION, "VERSION_MISMATCH"),
     errors.UnauthenticatedError: (_Code.UNAUTHENTICATED, "UNAUTHENTICATED"),
     errors.PermissionDeniedError: (_Code.PERMISSION_DENIED, "PERMISSION_DENIED"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gridloom.values import dataclass
 
 from gridloom_services.common import errors
-from gridloom_services.common.errors import ConflictError
+from gridloom_services.common.errors import PoolBrokenError
 from gridloom_services.functions.pools.spec import PoolState
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Pool:
         """What calls are told that come to it, or wait for it, when it is broken."""
         if self.row.refusal:
             return _refusal(self.row.refusal, self.reason)
-        return ConflictError(f"pool {self.id} is broken: {self.reason}")
+        return PoolBrokenError(f"pool {self.id} is broken: {self.reason}")
 
     @property
     def request_id(self) -> str:
@@ -90,7 +90,7 @@ class Pool:
 def _refusal(kept: str, message: str) -> GridloomServiceError:
     """The error again that a pool was broken by, maybe before a restart."""
     told = json.loads(kept)
-    kind = getattr(errors, told["kind"], ConflictError)
+    kind = getattr(errors, told["kind"], PoolBrokenError)
     error: GridloomServiceError = kind(message, **told["details"])
     return error
 

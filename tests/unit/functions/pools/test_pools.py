@@ -9,6 +9,7 @@ from gridloom_services.common.errors import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    PoolBrokenError,
     QuotaExceededError,
     UnavailableError,
     VersionMismatchError,
@@ -207,7 +208,7 @@ async def test_a_pool_whose_jobs_fail_three_times_without_a_worker_is_broken(wor
     assert pool.state is PoolState.BROKEN
     assert "python9: not found" in pool.reason
     (pool_id, error) = world.floor.refused[0]
-    assert (pool_id, type(error)) == (pool.id, ConflictError)
+    assert (pool_id, type(error)) == (pool.id, PoolBrokenError)
     assert error.message == f"pool {pool.id} is broken: {pool.reason}"
 
 
