@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60
 CACHE_S = 0.5
-SERVICES = ("objects", "scheduler", "functions")
+SERVICES = ("objects", "scheduler", "functions", "mpi")
 ADMIN = new_key()
 
 
@@ -147,7 +147,10 @@ def test_each_role_may_do_what_it_says_and_is_told_what_it_lacks(apart, admin):
             list(operator.access.audit())
 
 
-PROJECT_PATHS = ("project", "filter.project", "queue.project", "spec.project", "hello.project")
+PROJECT_PATHS = (
+    *("project", "filter.project", "queue.project", "spec.project", "spec.job.project"),
+    "hello.project",
+)
 
 
 def filled(kind: Any, known: dict[str, Any]) -> Any:

