@@ -122,6 +122,7 @@ class PoolHost:
             self._bridge.tend()
         if self._link.tend():
             self._told = worker_pb2.HostStatus()
+            self._watch.numbers_begin_anew()
         for frame in self._link.arrived():
             self._take(frame, now)
         self._count_blocked(now)

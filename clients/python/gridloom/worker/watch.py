@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # A busy worker is looked at this often.
 TICK_NS = 100_000_000
+# A call that is cancelled on its way to a worker begins there within this, or it has ended: between
+# taking a batch of one call and beginning it, a worker does not look for cancels.
+_BEGINS_IN_NS = 5_000_000_000
 # While it prints without end.
 _PRINTING_TICK_NS = 10_000_000
 # A process cannot fill memory faster than this.
@@ -47,6 +50,7 @@ class _CancelOrder(NamedTuple):
     unit: int
     ranges: tuple[range, ...]
     kill_at_ns: int
+    kept_until_ns: int
 
     def is_for(self, place: Place) -> bool:
         """Whether the call in this place is meant."""
@@ -67,7 +71,12 @@ class Watch:
         if request.running:
             ranges = tuple(range(each.first, each.first + each.count) for each in request.ranges)
             kill_at = now + request.grace_ms * 1_000_000
-            self._orders.append(_CancelOrder(request.batch, request.unit, ranges, kill_at))
+            order = _CancelOrder(request.batch, request.unit, ranges, kill_at, now + _BEGINS_IN_NS)
+            self._orders.append(order)
+
+    def numbers_begin_anew(self) -> None:
+        """From now on batches are of another service, or of its next life: wait for none of old."""
+        self._orders = [each._replace(kept_until_ns=0) for each in self._orders]
 
     def look(self, children: Iterable[Child], now: int) -> int:
         """Do what is due. Returns when to look again by the monotonic clock, or NEVER."""
@@ -80,8 +89,8 @@ class Watch:
                 seen.update(self._obey(child, place, slot, now))
             if busy:
                 next_look = min(next_look, now + self._look_at_process(child, busy[0][0]))
-        self._orders = [order for order in self._orders if order in seen]
-        due = [order.kill_at_ns for order in self._orders]
+        self._orders = [each for each in self._orders if each in seen or now < each.kept_until_ns]
+        due = [each.kill_at_ns if each in seen else now + TICK_NS for each in self._orders]
         return min([next_look, *due])
 
     # ---- time
