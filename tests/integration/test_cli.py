@@ -346,6 +346,7 @@ class TestLifecycle:
         assert gridloom("up").code == 0
         assert gridloom.state(job) == "CANCELLED"
 
+    @pytest.mark.slow
     def test_down_says_which_job_does_not_want_to_end(
         self, gridloom: InProcess, monkeypatch: pytest.MonkeyPatch
     ):

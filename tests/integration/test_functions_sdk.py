@@ -609,6 +609,7 @@ async def test_event_loops_run_in_the_executor():
     assert results == [2**n for n in range(10)]
 
 
+@pytest.mark.slow
 def test_scikit_learn_searches_on_the_platform():
     importlib.import_module("gridloom.joblib")
     from sklearn.datasets import load_digits
