@@ -255,6 +255,10 @@ async def test_groups_and_pools_tell_what_became_of_them(tmp_path, client):
         group = await aio.get(results.id)
         assert [event async for event in group.events()] == told
         assert await group.explain() == results.explain()
+        same = await aio.get(pool.id)
+        assert await same.explain() == pool.explain()
+        assert [event async for event in same.events()] == list(pool.events())
+        assert [line async for line in same.logs()] == []
     eventually_now(lambda: pool.state is PoolState.CLOSED)
     first, *_, last = pool.events()
     assert {event.job_id for event in pool.events()} > {""}

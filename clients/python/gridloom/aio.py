@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from gridloom.access.face import AsyncAccess
+    from gridloom.calls.async_pool import AsyncPool
     from gridloom.calls.client import Calls
     from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
@@ -105,7 +106,8 @@ class AsyncClient:
 
             await asyncio.to_thread(self.calls.let_arrive, identifier)
             return await open_group(self.connection, identifier)
-        return await asyncio.to_thread(self.sync.get, identifier)
+        found = await asyncio.to_thread(self.sync.get, identifier)
+        return self._pool(found) if ids.kind_of(identifier) == "pool" else found
 
     @property
     def mpi(self) -> AsyncMpi:
@@ -276,9 +278,14 @@ class AsyncClient:
         """Map, and fold the results on the workers: `reduce=`, `initial=`."""
         return await asyncio.to_thread(self.sync.map_reduce, function, *iterables, **options)
 
-    async def pool(self, **options: Unpack[PoolOptions]) -> Pool:
+    async def pool(self, **options: Unpack[PoolOptions]) -> AsyncPool:
         """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
-        return await asyncio.to_thread(lambda: self.sync.pool(**options))
+        return self._pool(await asyncio.to_thread(lambda: self.sync.pool(**options)))
+
+    def _pool(self, pool: Pool) -> AsyncPool:
+        from gridloom.calls.async_pool import AsyncPool
+
+        return AsyncPool(self.connection, pool)
 
     async def functions(self, project: str | None = None) -> list[FunctionInfo]:
         """The functions that were called, with how often and how long they ran."""

@@ -63,8 +63,8 @@ def pool_events(connection: Connection, identifier: str) -> Iterator[PoolEvent]:
     """Of a pool, oldest first, a page at a time."""
     token = ""
     while True:
-        events, token = connection.run(_page(identifier, token))
-        yield from map(_pool_event, events)
+        events, token = connection.run(pool_events_page(identifier, token))
+        yield from events
         if not token:
             return
 
@@ -73,6 +73,12 @@ def call_events_page(identifier: str, token: str) -> Operation[tuple[list[CallEv
     """Some events of a call or group, and the token of the next page: empty on the last."""
     events, token = yield from _page(identifier, token)
     return [_call_event(event) for event in events], token
+
+
+def pool_events_page(identifier: str, token: str) -> Operation[tuple[list[PoolEvent], str]]:
+    """Some events of a pool, and the token of the next page: empty on the last."""
+    events, token = yield from _page(identifier, token)
+    return [_pool_event(event) for event in events], token
 
 
 def _page(identifier: str, token: str) -> Operation[tuple[list[functions_pb2.Event], str]]:
