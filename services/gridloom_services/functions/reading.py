@@ -300,6 +300,9 @@ def _output_query(target: Target, after: int) -> OutputQuery:
 
 def _unknown(field: str, given: str) -> NotFoundError:
     noun = field.removesuffix("_id")
+    why = ": a result goes when its client has it, unless its call has a name"
     return NotFoundError(
-        f"{noun} {given} does not exist, or is no longer kept", field=field, given=given
+        f"{noun} {given} does not exist, or is no longer kept{why if noun == 'call' else ''}",
+        field=field,
+        given=given,
     )
