@@ -92,7 +92,10 @@ def _looked_at(running: dict[int, int]) -> dict[int, str]:
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     pythons = {rank: pid for rank, pid in running.items() if spy and _is_python(pid)}
     looks = dict(_spied(spy or "", pythons.items()))
-    return {rank: looks.get(rank) or _known_of(pid) for rank, pid in running.items()}
+    return {
+        rank: looks[rank] if any(_frames(looks.get(rank, ""))) else _known_of(pid)
+        for rank, pid in running.items()
+    }
 
 
 def _spied(spy: str, pythons: Iterable[tuple[int, int]]) -> Iterable[tuple[int, str]]:
