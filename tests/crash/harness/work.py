@@ -224,10 +224,13 @@ def _followed(futures: list[Any], tell: Tell) -> list[str]:
 
 
 def _read_singly(client: gridloom.Client, ids: list[str]) -> Iterator[tuple[str, Any]]:
-    """What a client has got is kept no longer: then the client before has told it."""
+    """What a client has got is kept no longer: then that one, or the one before, has told it."""
     for each in ids:
         with contextlib.suppress(NotFoundError):
-            yield each, _outcome(client.get(each))
+            future = client.get(each)
+            # It may come over the client's own stream while it is waited for here.
+            if not isinstance(future.exception(PATIENCE_S), NotFoundError):
+                yield each, _outcome(future)
 
 
 def _outcome(future: Any) -> list[Any]:
