@@ -129,8 +129,9 @@ class Gang:
     `env` (which a role's own `env` overrides) each process finds GRIDLOOM_JOB_ID, GRIDLOOM_ATTEMPT,
     GRIDLOOM_ROLE, GRIDLOOM_REPLICA_INDEX, GRIDLOOM_REPLICAS (how many the role has at the start; of
     a colocated role, how many are on this node), GRIDLOOM_NODE, GRIDLOOM_WORKDIR and, unless it is
-    empty, `token` as GRIDLOOM_TOKEN. The caller puts GRIDLOOM_ADDRESS and GRIDLOOM_ARRAY_INDEX
-    into `env`. `time_limit_s` counts from each process's own start; None: no limit.
+    empty, `token` as GRIDLOOM_TOKEN. Those of a colocated role on several nodes find one another by
+    GRIDLOOM_HOSTS (`gridloom.worker.hosts`), as planned when each was made. The caller puts
+    GRIDLOOM_ADDRESS and GRIDLOOM_ARRAY_INDEX into `env`. `time_limit_s` counts from each process's own start; None: no limit.
     """
 
     name: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from gridloom.worker.hosts import HOSTS_VARIABLE
+
 from gridloom_services.scheduler.runtime.kubernetes import names, volumes
 from gridloom_services.scheduler.runtime.kubernetes.manifests import TOKEN_KEY, Manifest
 from gridloom_services.scheduler.runtime.kubernetes.quantities import CPU, MEMORY, quantity
@@ -86,8 +88,8 @@ def _sidecar_order(gang: Gang, unit: Unit, plan: PodPlan) -> str:
     return json.dumps(order, separators=(",", ":"))
 
 
-def command_container(gang: Gang, unit: Unit, plan: PodPlan) -> Manifest:
-    """Return what was asked for."""
+def command_container(gang: Gang, unit: Unit, plan: PodPlan, hosts: str = "") -> Manifest:
+    """Return what was asked for. `hosts`: the others of a role that shares pods."""
     role = gang.role(unit.role)
     is_own = plan.is_own(role.image)
     mounts: list[Manifest] = [{"name": "run", "mountPath": volumes.RUN}]
@@ -102,7 +104,7 @@ def command_container(gang: Gang, unit: Unit, plan: PodPlan) -> Manifest:
         "command": [shell, "-c", escaped(script), volumes.RUN, *map(escaped, role.command)],
         "workingDir": volumes.workdir(role),
         "env": [
-            *_environment_list(_command_environment(gang, unit, plan), gang),
+            *_environment_list(_command_environment(gang, unit, plan, hosts), gang),
             *_secret_environment(role),
         ],
         "resources": _resources(role, unit, plan),
@@ -167,12 +169,14 @@ def _own_environment(gang: Gang, unit: Unit, plan: PodPlan) -> dict[str, str]:
     return own
 
 
-def _command_environment(gang: Gang, unit: Unit, plan: PodPlan) -> dict[str, str]:
+def _command_environment(gang: Gang, unit: Unit, plan: PodPlan, hosts: str) -> dict[str, str]:
     """What a Python program prints is to be seen when it prints it; HOME may be the job's own."""
     own = _own_environment(gang, unit, plan)
     if unit.colocated:
         own["GRIDLOOM_REPLICAS_FILE"] = f"{volumes.RUN}/replicas"
         own["GRIDLOOM_REPORT_FILE"] = f"{volumes.RUN}/report"
+    if hosts:
+        own[HOSTS_VARIABLE] = hosts
     defaults = {"HOME": volumes.TMP, "PYTHONUNBUFFERED": "1"}
     given = {**defaults, **gang.env, **gang.role(unit.role).env}
     platform = {key: value for key, value in own.items() if key.startswith("GRIDLOOM_")}

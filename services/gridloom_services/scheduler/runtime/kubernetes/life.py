@@ -28,6 +28,7 @@ from gridloom_services.scheduler.runtime.kubernetes.report import (
     is_over,
     statuses,
 )
+from gridloom_services.scheduler.runtime.kubernetes.units import hosts_text
 from gridloom_services.scheduler.runtime.kubernetes.verdicts import trouble_of, verdict
 from gridloom_services.scheduler.states import FailureClass
 
@@ -217,7 +218,8 @@ class GangLife:
 
     async def _make_pod(self, unit: Unit, *, alone: bool) -> None:
         flavour = self.shop.nodes.flavour(unit.node)
-        site = PodSite(self.record.owner, flavour, subdomain=not alone)
+        hosts = hosts_text(self.record.gang, self.record.units, unit.role)
+        site = PodSite(self.record.owner, flavour, subdomain=not alone, hosts=hosts)
         manifest = pod_manifest(self.record.gang, unit, self.shop.settings.pods, site)
         try:
             async with self.shop.making:

@@ -49,6 +49,11 @@ def host_name(unit: Unit) -> str:
     return f"{unit.role}-{unit.log_index}"
 
 
+def host_address(gang: str, unit: Unit) -> str:
+    """Return by what name the pods of a gang with a Service reach this one: "main-0.job-x-a1"."""
+    return f"{host_name(unit)}.{dns_name(gang)}"
+
+
 def token_name(gang: str) -> str:
     """Return the name of the secret that holds the gang's token."""
     return f"{dns_name(gang)}-token"

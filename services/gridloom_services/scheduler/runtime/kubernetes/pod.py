@@ -33,11 +33,15 @@ _NODE_CONDITIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreacha
 
 @dataclass(frozen=True, slots=True)
 class PodSite:
-    """Where a pod goes. `subdomain`: its gang has a Service. `owner`: the gang's object."""
+    """Where a pod goes. `owner`: the gang's object.
+
+    `subdomain`: its gang has a Service. `hosts`: where a role that shares pods has its others.
+    """
 
     owner: Manifest
     flavour: Flavour = ANY
     subdomain: bool = False
+    hosts: str = ""
 
 
 def pod_manifest(gang: Gang, unit: Unit, plan: PodPlan, site: PodSite) -> Manifest:
@@ -60,7 +64,7 @@ def pod_manifest(gang: Gang, unit: Unit, plan: PodPlan, site: PodSite) -> Manife
                 *staging_container(gang, unit, plan),
                 sidecar_container(gang, unit, plan),
             ],
-            "containers": [command_container(gang, unit, plan)],
+            "containers": [command_container(gang, unit, plan, site.hosts)],
             "volumes": pod_volumes(gang, unit, plan),
         },
     }

@@ -9,6 +9,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gridloom.worker.hosts import Host, hosts_to_text
+
+from gridloom_services.scheduler.runtime.kubernetes import names
 from gridloom_services.scheduler.runtime.units import Unit, Units
 
 if TYPE_CHECKING:
@@ -60,6 +63,19 @@ def _fresh_units(role: GangRole, placed: Placement) -> dict[str, Unit]:
         for (node, _), share in shares.items()
     ]
     return {unit.name: unit for unit in units}
+
+
+def hosts_text(gang: Gang, units: Units, role: str) -> str:
+    """Return where a role has its pods, as they are told; empty where they need not know.
+
+    That is so of roles whose replicas have a pod each, and of those that have only one pod.
+    """
+    mine = [unit for unit in units.values() if unit.role == role and unit.colocated and unit.known]
+    if len(mine) < 2:  # noqa: PLR2004  # itself alone
+        return ""
+    return hosts_to_text(
+        Host(names.host_address(gang.name, unit), unit.node, unit.known) for unit in mine
+    )
 
 
 def units_to_text(units: Units) -> str:

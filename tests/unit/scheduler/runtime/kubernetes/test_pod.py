@@ -106,7 +106,7 @@ MANIFESTS = {
         replace(
             PLAN, pull_secrets=("pull",), priority_class="jobs", ca_secret="ca", cpu_limits=True
         ),
-        PodSite(OWNER, A100, subdomain=True),
+        PodSite(OWNER, A100, subdomain=True, hosts="train-0.job-b-7-a2@gpu-1=0-1"),
     ),
 }
 

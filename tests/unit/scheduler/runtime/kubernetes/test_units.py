@@ -5,6 +5,7 @@ from gridloom_services.scheduler.runtime.base import Assignment, Gang, GangRole
 from gridloom_services.scheduler.runtime.kubernetes.units import (
     check_placement,
     first_units,
+    hosts_text,
     resized,
     units_from_text,
     units_to_text,
@@ -65,3 +66,16 @@ def test_a_placement_on_what_does_not_exist_is_refused():
         check_placement(gang(colocate=False), on("a", "b"), {"a"})
     with pytest.raises(ValueError, match="no role 'chef'; its roles"):
         check_placement(gang(colocate=False), (Assignment("chef", 0, "a"),), {"a"})
+
+
+def test_pods_of_replicas_that_share_are_told_of_each_other():
+    made = gang(colocate=True)
+    units = first_units(made, on("a", "b", "a"))
+    assert hosts_text(made, units, "main") == "main-0.job-a-a1@a=0-0,2-2 main-1.job-a-a1@b=1-1"
+
+
+@pytest.mark.parametrize("colocate", [True, False])
+def test_pods_that_share_nothing_are_told_of_no_others(colocate):
+    made = gang(colocate=colocate)
+    units = first_units(made, on("a", "a", "a"))
+    assert hosts_text(made, units, "main") == ""
