@@ -293,6 +293,17 @@ async def test_a_confirmed_result_that_others_wait_for_stays_until_they_do_not(s
     assert await results(store) == []
 
 
+async def test_objects_of_a_result_that_only_others_waited_for_are_named_to_be_released(store):
+    call = stored_id(1, 1)
+    hold = HoldRow(call, "call_s1_1", ("shm:" + "a" * 32,))
+    seen = [(1, 1, 1, 0.0, 1)]
+    await commit(store, new_sessions=[session()], results=[result(1, 1)], holds=[hold])
+    confirmed = [Confirmation(1, 0, 1, has_holds=True)]
+    await commit(store, confirmed=confirmed, sessions=seen, pinned={call})
+    found = await commit(store, unpinned=[call], sessions=seen)
+    assert found.released == [(call, "call_s1_1")]
+
+
 async def test_a_result_that_its_client_has_not_confirmed_stays_when_nobody_waits_for_it(store):
     await commit(store, new_sessions=[session()], results=[result(1, 1)])
     await commit(store, unpinned=[stored_id(1, 1)], sessions=[(1, 1, 0, 0.0, 1)])

@@ -142,6 +142,7 @@ class CallSpec:
     at_most_once: bool = False
     max_parallel: int = 0
     name: str = ""
+    not_durable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

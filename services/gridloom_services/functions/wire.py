@@ -76,6 +76,7 @@ def spec_from(message: session_pb2.CallSpec, pool_id: str) -> CallSpec:
         at_most_once=message.at_most_once,
         max_parallel=message.max_parallel,
         name=message.name,
+        not_durable=message.not_durable,
     )
 
 
@@ -131,6 +132,7 @@ def _run(lease: Lease, batch: worker_pb2.Batch, span: Span) -> worker_pb2.UnitRu
         isolated=span.isolated,
         session=lease.lane.session_name,
         attempt=span.attempts.number,
+        not_durable=spec.not_durable,
     )
 
 

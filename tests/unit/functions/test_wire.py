@@ -33,11 +33,13 @@ def test_a_specification_has_what_the_client_asked():
         at_most_once=True,
         max_parallel=3,
         name="f",
+        not_durable=True,
         retries=session_pb2.CallRetries(error=1, worker_died=0, timeout=2, backoff_ms=10),
     )
     spec = wire.spec_from(message, "pool_a")
     retries = Retries(1, 0, 2, 0, 10, 0)
     options = {"capture_output": True, "at_most_once": True, "max_parallel": 3, "name": "f"}
+    options["not_durable"] = True
     assert spec == CallSpec(4, b"d", "pool_a", 2, 5, retries, **options)
 
 

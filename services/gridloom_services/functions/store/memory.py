@@ -99,8 +99,7 @@ class MemoryCallStore:
                 confirmed=confirmed,
                 seen_at=seen_at,
             )
-        for call in changes.unpinned:
-            self._unpin(call, changes)
+        released += [held for call in changes.unpinned for held in self._unpin(call, changes)]
         found = self._read(reads)
         found.released = released
         done(found)
@@ -144,11 +143,13 @@ class MemoryCallStore:
         free = [row for row in rows if not row.group and not _is_pinned(changes, row)]
         return [held for row in free for held in self._drop(row)]
 
-    def _unpin(self, call: int, changes: Changes) -> None:
+    def _unpin(self, call: int, changes: Changes) -> list[tuple[int, str]]:
+        released: list[tuple[int, str]] = []
         for row in self._runs_of(call):
             seen = row.number <= self._sessions[row.session].confirmed
             if seen and not row.group and not _is_pinned(changes, row):
-                self._drop(row)
+                released += self._drop(row)
+        return released
 
     def _drop(self, row: ResultRow) -> list[tuple[int, str]]:
         del self._results[row.id]

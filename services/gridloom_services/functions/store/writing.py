@@ -55,7 +55,7 @@ def _drop_results(cursor: Cursor, changes: Changes) -> list[tuple[int, str]]:
     for confirmed in changes.confirmed:
         released += _drop_confirmed(cursor, confirmed, changes)
     for call in changes.unpinned:
-        _drop_unpinned(cursor, call, changes)
+        released += _drop_unpinned(cursor, call, changes)
     return released
 
 
@@ -74,18 +74,20 @@ def _drop_confirmed(
     return released
 
 
-def _drop_unpinned(cursor: Cursor, call: int, changes: Changes) -> None:
+def _drop_unpinned(cursor: Cursor, call: int, changes: Changes) -> list[tuple[int, str]]:
     """A result that only others were waiting for: its own client has it already."""
+    released: list[tuple[int, str]] = []
     found = cursor.one(sql.RESULT_OF, call)
     if found is None:
-        return
+        return released
     confirmed = {session: number for _, number, session in _confirmed_numbers(changes)}
     for row in cursor.all(sql.PARTS_OF, found[1]):
         result = codec.result_row(row)
         inside = row[1] <= call < row[1] + row[2]
         seen = result.number <= confirmed.get(result.session, -1)
         if inside and seen and not result.group and not _is_pinned(changes, row[1], row[2]):
-            drop_result(cursor, row[0], row[1], row[2])
+            released += drop_result(cursor, row[0], row[1], row[2])
+    return released
 
 
 def _confirmed_numbers(changes: Changes) -> list[tuple[int, int, int]]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gridloom/api/functions/v1/call.proto\x12\x19gridloom.api.functions.v1\"u\n\x0cLargePayload\x12\x10\n\x06pickle\x18\x01 \x01(\x0cH\x00\x12\x17\n\rpickle_digest\x18\x02 \x01(\tH\x00\x12\x32\n\x07\x62uffers\x18\x03 \x03(\x0b\x32!.gridloom.api.functions.v1.BufferB\x06\n\x04\x62ody\"~\n\x06\x42uffer\x12\x10\n\x06\x64igest\x18\x01 \x01(\tH\x00\x12\x35\n\x07segment\x18\x02 \x01(\x0b\x32\".gridloom.api.functions.v1.SegmentH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x42\x07\n\x05place\"(\n\x07Segment\x12\r\n\x05\x61rena\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xc1\x01\n\tCallError\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x0e\n\x06pickle\x18\x04 \x01(\x0c\x12\x42\n\x07\x64\x65tails\x18\x05 \x03(\x0b\x32\x31.gridloom.api.functions.v1.CallError.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\tResultRun\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x10\n\x08statuses\x18\x02 \x01(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x0c\x12\x34\n\x06ranges\x18\x04 \x03(\x0b\x32$.gridloom.api.functions.v1.ItemRange\")\n\tItemRange\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"F\n\x06Output\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04item\x18\x02 \x01(\r\x12\x0e\n\x06stream\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c*\x80\x02\n\nCallStatus\x12\x1b\n\x17\x43\x41LL_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_STATUS_OK\x10\x01\x12\x15\n\x11\x43\x41LL_STATUS_ERROR\x10\x02\x12\x17\n\x13\x43\x41LL_STATUS_TIMEOUT\x10\x03\x12\x19\n\x15\x43\x41LL_STATUS_CANCELLED\x10\x04\x12\x1b\n\x17\x43\x41LL_STATUS_WORKER_DIED\x10\x05\x12\x1d\n\x19\x43\x41LL_STATUS_OUT_OF_MEMORY\x10\x06\x12!\n\x1d\x43\x41LL_STATUS_DEPENDENCY_FAILED\x10\x07\x12\x17\n\x13\x43\x41LL_STATUS_REFUSED\x10\x08*\xb9\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41LL_STATE_BLOCKED\x10\x01\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x02\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x03\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gridloom/api/functions/v1/call.proto\x12\x19gridloom.api.functions.v1\"\xb1\x01\n\x0cLargePayload\x12\x10\n\x06pickle\x18\x01 \x01(\x0cH\x00\x12\x17\n\rpickle_digest\x18\x02 \x01(\tH\x00\x12:\n\rpickle_buffer\x18\x04 \x01(\x0b\x32!.gridloom.api.functions.v1.BufferH\x00\x12\x32\n\x07\x62uffers\x18\x03 \x03(\x0b\x32!.gridloom.api.functions.v1.BufferB\x06\n\x04\x62ody\"~\n\x06\x42uffer\x12\x10\n\x06\x64igest\x18\x01 \x01(\tH\x00\x12\x35\n\x07segment\x18\x02 \x01(\x0b\x32\".gridloom.api.functions.v1.SegmentH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x42\x07\n\x05place\"(\n\x07Segment\x12\r\n\x05\x61rena\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xc1\x01\n\tCallError\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x0e\n\x06pickle\x18\x04 \x01(\x0c\x12\x42\n\x07\x64\x65tails\x18\x05 \x03(\x0b\x32\x31.gridloom.api.functions.v1.CallError.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\tResultRun\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x10\n\x08statuses\x18\x02 \x01(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x0c\x12\x34\n\x06ranges\x18\x04 \x03(\x0b\x32$.gridloom.api.functions.v1.ItemRange\")\n\tItemRange\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"F\n\x06Output\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04item\x18\x02 \x01(\r\x12\x0e\n\x06stream\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c*\x80\x02\n\nCallStatus\x12\x1b\n\x17\x43\x41LL_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_STATUS_OK\x10\x01\x12\x15\n\x11\x43\x41LL_STATUS_ERROR\x10\x02\x12\x17\n\x13\x43\x41LL_STATUS_TIMEOUT\x10\x03\x12\x19\n\x15\x43\x41LL_STATUS_CANCELLED\x10\x04\x12\x1b\n\x17\x43\x41LL_STATUS_WORKER_DIED\x10\x05\x12\x1d\n\x19\x43\x41LL_STATUS_OUT_OF_MEMORY\x10\x06\x12!\n\x1d\x43\x41LL_STATUS_DEPENDENCY_FAILED\x10\x07\x12\x17\n\x13\x43\x41LL_STATUS_REFUSED\x10\x08*\xb9\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41LL_STATE_BLOCKED\x10\x01\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x02\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x03\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLERROR_DETAILSENTRY']._loaded_options = None
   _globals['_CALLERROR_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_CALLSTATUS']._serialized_start=793
-  _globals['_CALLSTATUS']._serialized_end=1049
-  _globals['_CALLSTATE']._serialized_start=1052
-  _globals['_CALLSTATE']._serialized_end=1237
-  _globals['_LARGEPAYLOAD']._serialized_start=67
-  _globals['_LARGEPAYLOAD']._serialized_end=184
-  _globals['_BUFFER']._serialized_start=186
-  _globals['_BUFFER']._serialized_end=312
-  _globals['_SEGMENT']._serialized_start=314
-  _globals['_SEGMENT']._serialized_end=354
-  _globals['_CALLERROR']._serialized_start=357
-  _globals['_CALLERROR']._serialized_end=550
-  _globals['_CALLERROR_DETAILSENTRY']._serialized_start=504
-  _globals['_CALLERROR_DETAILSENTRY']._serialized_end=550
-  _globals['_RESULTRUN']._serialized_start=552
-  _globals['_RESULTRUN']._serialized_end=675
-  _globals['_ITEMRANGE']._serialized_start=677
-  _globals['_ITEMRANGE']._serialized_end=718
-  _globals['_OUTPUT']._serialized_start=720
-  _globals['_OUTPUT']._serialized_end=790
+  _globals['_CALLSTATUS']._serialized_start=854
+  _globals['_CALLSTATUS']._serialized_end=1110
+  _globals['_CALLSTATE']._serialized_start=1113
+  _globals['_CALLSTATE']._serialized_end=1298
+  _globals['_LARGEPAYLOAD']._serialized_start=68
+  _globals['_LARGEPAYLOAD']._serialized_end=245
+  _globals['_BUFFER']._serialized_start=247
+  _globals['_BUFFER']._serialized_end=373
+  _globals['_SEGMENT']._serialized_start=375
+  _globals['_SEGMENT']._serialized_end=415
+  _globals['_CALLERROR']._serialized_start=418
+  _globals['_CALLERROR']._serialized_end=611
+  _globals['_CALLERROR_DETAILSENTRY']._serialized_start=565
+  _globals['_CALLERROR_DETAILSENTRY']._serialized_end=611
+  _globals['_RESULTRUN']._serialized_start=613
+  _globals['_RESULTRUN']._serialized_end=736
+  _globals['_ITEMRANGE']._serialized_start=738
+  _globals['_ITEMRANGE']._serialized_end=779
+  _globals['_OUTPUT']._serialized_start=781
+  _globals['_OUTPUT']._serialized_end=851
 # @@protoc_insertion_point(module_scope)

@@ -95,9 +95,12 @@ class LargePayload(_message.Message):
 
     PICKLE_FIELD_NUMBER: _builtins.int
     PICKLE_DIGEST_FIELD_NUMBER: _builtins.int
+    PICKLE_BUFFER_FIELD_NUMBER: _builtins.int
     BUFFERS_FIELD_NUMBER: _builtins.int
     pickle: _builtins.bytes
     pickle_digest: _builtins.str
+    @_builtins.property
+    def pickle_buffer(self) -> Global___Buffer: ...
     @_builtins.property
     def buffers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Buffer]:
         """Out-of-band buffers in the order of the pickle."""
@@ -107,13 +110,14 @@ class LargePayload(_message.Message):
         *,
         pickle: _builtins.bytes = ...,
         pickle_digest: _builtins.str = ...,
+        pickle_buffer: Global___Buffer | None = ...,
         buffers: _abc.Iterable[Global___Buffer] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "pickle", b"pickle", "pickle_digest", b"pickle_digest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "pickle", b"pickle", "pickle_buffer", b"pickle_buffer", "pickle_digest", b"pickle_digest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "buffers", b"buffers", "pickle", b"pickle", "pickle_digest", b"pickle_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "buffers", b"buffers", "pickle", b"pickle", "pickle_buffer", b"pickle_buffer", "pickle_digest", b"pickle_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["pickle", "pickle_digest"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["pickle", "pickle_digest", "pickle_buffer"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -155,6 +159,8 @@ Global___Buffer: _TypeAlias = Buffer  # noqa: Y015
 
 @_typing.final
 class Segment(_message.Message):
+    """A name is given once and means one content: 32 hexadecimal digits, the name of a file (see `SharedMemory` of `objects`)."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ARENA_FIELD_NUMBER: _builtins.int

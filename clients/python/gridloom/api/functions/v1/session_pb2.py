@@ -27,7 +27,7 @@ from gridloom.api.functions.v1 import pool_pb2 as gridloom_dot_api_dot_functions
 from gridloom.api.objects.v1 import objects_pb2 as gridloom_dot_api_dot_objects_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gridloom/api/functions/v1/session.proto\x12\x19gridloom.api.functions.v1\x1a$gridloom/api/functions/v1/call.proto\x1a$gridloom/api/functions/v1/pool.proto\x1a%gridloom/api/objects/v1/objects.proto\"\xa9\x03\n\x12OpenSessionRequest\x12/\n\x05hello\x18\x01 \x01(\x0b\x32 .gridloom.api.functions.v1.Hello\x12@\n\tfunctions\x18\x02 \x03(\x0b\x32-.gridloom.api.functions.v1.FunctionDefinition\x12\x32\n\x05specs\x18\x03 \x03(\x0b\x32#.gridloom.api.functions.v1.CallSpec\x12:\n\x06groups\x18\x04 \x03(\x0b\x32*.gridloom.api.functions.v1.GroupDefinition\x12\x30\n\x06\x66rames\x18\x05 \x03(\x0b\x32 .gridloom.api.functions.v1.Frame\x12\x33\n\x05seals\x18\x06 \x03(\x0b\x32$.gridloom.api.functions.v1.GroupSeal\x12\x36\n\x07\x63\x61ncels\x18\x07 \x03(\x0b\x32%.gridloom.api.functions.v1.CallCancel\x12\x11\n\tconfirmed\x18\x08 \x01(\x04\"z\n\x05Hello\x12\x13\n\x0bsession_key\x18\x01 \x01(\x0c\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\x12\x0e\n\x06python\x18\x04 \x01(\t\x12\x0f\n\x07project\x18\x05 \x01(\t\x12\x11\n\tconfirmed\x18\x06 \x01(\x04\"\x84\x01\n\x12\x46unctionDefinition\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x0c\x12\x32\n\x06\x62undle\x18\x04 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06python\x18\x05 \x01(\t\"\x95\x03\n\x08\x43\x61llSpec\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x17\n\x0f\x66unction_digest\x18\x02 \x01(\x0c\x12\x0f\n\x07pool_id\x18\x03 \x01(\t\x12\x31\n\x04pool\x18\x04 \x01(\x0b\x32#.gridloom.api.functions.v1.PoolSpec\x12\x12\n\ntimeout_ms\x18\x05 \x01(\r\x12\x37\n\x07retries\x18\x06 \x01(\x0b\x32&.gridloom.api.functions.v1.CallRetries\x12\r\n\x05group\x18\x07 \x01(\x04\x12\x16\n\x0e\x63\x61pture_output\x18\x08 \x01(\x08\x12\x14\n\x0c\x61t_most_once\x18\t \x01(\x08\x12\x14\n\x0cmax_parallel\x18\n \x01(\r\x12?\n\x06labels\x18\x0b \x03(\x0b\x32/.gridloom.api.functions.v1.CallSpec.LabelsEntry\x12\x0c\n\x04name\x18\x0c \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9a\x01\n\x0b\x43\x61llRetries\x12\r\n\x05\x65rror\x18\x01 \x01(\r\x12\x18\n\x0bworker_died\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x03 \x01(\r\x12\x15\n\rout_of_memory\x18\x04 \x01(\r\x12\x12\n\nbackoff_ms\x18\x05 \x01(\r\x12\x16\n\x0emax_backoff_ms\x18\x06 \x01(\rB\x0e\n\x0c_worker_died\"=\n\x0fGroupDefinition\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\x1b\n\tGroupSeal\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\xcb\x01\n\x05\x46rame\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04spec\x18\x02 \x01(\r\x12\x11\n\targuments\x18\x03 \x03(\x0c\x12\r\n\x05items\x18\x04 \x03(\r\x12\x41\n\x0c\x64\x65pendencies\x18\x05 \x03(\x0b\x32+.gridloom.api.functions.v1.CallDependencies\x12\x37\n\x07objects\x18\x06 \x03(\x0b\x32&.gridloom.api.functions.v1.CallObjects\"V\n\x10\x43\x61llDependencies\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x30\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32!.gridloom.api.functions.v1.CallId\"+\n\x06\x43\x61llId\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"0\n\x0b\x43\x61llObjects\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07\x64igests\x18\x02 \x03(\t\"\x8c\x01\n\nCallCancel\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x34\n\x06ranges\x18\x03 \x03(\x0b\x32$.gridloom.api.functions.v1.ItemRange\x12\x0f\n\x07running\x18\x04 \x01(\x08\x12\x10\n\x08grace_ms\x18\x05 \x01(\r\"\xcf\x02\n\x13OpenSessionResponse\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32\".gridloom.api.functions.v1.Welcome\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12\x35\n\x07results\x18\x03 \x03(\x0b\x32$.gridloom.api.functions.v1.ResultRun\x12\x15\n\rresult_number\x18\x04 \x01(\x04\x12\x32\n\x07outputs\x18\x05 \x03(\x0b\x32!.gridloom.api.functions.v1.Output\x12\x14\n\x0cwindow_calls\x18\x06 \x01(\r\x12\x19\n\x11missing_functions\x18\x07 \x03(\x0c\x12:\n\testimates\x18\x08 \x03(\x0b\x32\'.gridloom.api.functions.v1.SpecEstimate\"-\n\x0cSpecEstimate\x12\x0c\n\x04spec\x18\x01 \x01(\r\x12\x0f\n\x07item_us\x18\x02 \x01(\x01\"\xbd\x01\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x16\n\x0eserver_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x14\n\x0cwindow_calls\x18\x04 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12inline_limit_bytes\x18\x06 \x01(\r\x12\x1b\n\x13payload_limit_bytes\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gridloom/api/functions/v1/session.proto\x12\x19gridloom.api.functions.v1\x1a$gridloom/api/functions/v1/call.proto\x1a$gridloom/api/functions/v1/pool.proto\x1a%gridloom/api/objects/v1/objects.proto\"\xa9\x03\n\x12OpenSessionRequest\x12/\n\x05hello\x18\x01 \x01(\x0b\x32 .gridloom.api.functions.v1.Hello\x12@\n\tfunctions\x18\x02 \x03(\x0b\x32-.gridloom.api.functions.v1.FunctionDefinition\x12\x32\n\x05specs\x18\x03 \x03(\x0b\x32#.gridloom.api.functions.v1.CallSpec\x12:\n\x06groups\x18\x04 \x03(\x0b\x32*.gridloom.api.functions.v1.GroupDefinition\x12\x30\n\x06\x66rames\x18\x05 \x03(\x0b\x32 .gridloom.api.functions.v1.Frame\x12\x33\n\x05seals\x18\x06 \x03(\x0b\x32$.gridloom.api.functions.v1.GroupSeal\x12\x36\n\x07\x63\x61ncels\x18\x07 \x03(\x0b\x32%.gridloom.api.functions.v1.CallCancel\x12\x11\n\tconfirmed\x18\x08 \x01(\x04\"z\n\x05Hello\x12\x13\n\x0bsession_key\x18\x01 \x01(\x0c\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\x12\x0e\n\x06python\x18\x04 \x01(\t\x12\x0f\n\x07project\x18\x05 \x01(\t\x12\x11\n\tconfirmed\x18\x06 \x01(\x04\"\x84\x01\n\x12\x46unctionDefinition\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x0c\x12\x32\n\x06\x62undle\x18\x04 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06python\x18\x05 \x01(\t\"\xaa\x03\n\x08\x43\x61llSpec\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x17\n\x0f\x66unction_digest\x18\x02 \x01(\x0c\x12\x0f\n\x07pool_id\x18\x03 \x01(\t\x12\x31\n\x04pool\x18\x04 \x01(\x0b\x32#.gridloom.api.functions.v1.PoolSpec\x12\x12\n\ntimeout_ms\x18\x05 \x01(\r\x12\x37\n\x07retries\x18\x06 \x01(\x0b\x32&.gridloom.api.functions.v1.CallRetries\x12\r\n\x05group\x18\x07 \x01(\x04\x12\x16\n\x0e\x63\x61pture_output\x18\x08 \x01(\x08\x12\x14\n\x0c\x61t_most_once\x18\t \x01(\x08\x12\x14\n\x0cmax_parallel\x18\n \x01(\r\x12?\n\x06labels\x18\x0b \x03(\x0b\x32/.gridloom.api.functions.v1.CallSpec.LabelsEntry\x12\x0c\n\x04name\x18\x0c \x01(\t\x12\x13\n\x0bnot_durable\x18\r \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9a\x01\n\x0b\x43\x61llRetries\x12\r\n\x05\x65rror\x18\x01 \x01(\r\x12\x18\n\x0bworker_died\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x03 \x01(\r\x12\x15\n\rout_of_memory\x18\x04 \x01(\r\x12\x12\n\nbackoff_ms\x18\x05 \x01(\r\x12\x16\n\x0emax_backoff_ms\x18\x06 \x01(\rB\x0e\n\x0c_worker_died\"=\n\x0fGroupDefinition\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\x1b\n\tGroupSeal\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\xcb\x01\n\x05\x46rame\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04spec\x18\x02 \x01(\r\x12\x11\n\targuments\x18\x03 \x03(\x0c\x12\r\n\x05items\x18\x04 \x03(\r\x12\x41\n\x0c\x64\x65pendencies\x18\x05 \x03(\x0b\x32+.gridloom.api.functions.v1.CallDependencies\x12\x37\n\x07objects\x18\x06 \x03(\x0b\x32&.gridloom.api.functions.v1.CallObjects\"V\n\x10\x43\x61llDependencies\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x30\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32!.gridloom.api.functions.v1.CallId\"+\n\x06\x43\x61llId\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"0\n\x0b\x43\x61llObjects\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07\x64igests\x18\x02 \x03(\t\"\x8c\x01\n\nCallCancel\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x34\n\x06ranges\x18\x03 \x03(\x0b\x32$.gridloom.api.functions.v1.ItemRange\x12\x0f\n\x07running\x18\x04 \x01(\x08\x12\x10\n\x08grace_ms\x18\x05 \x01(\r\"\xcf\x02\n\x13OpenSessionResponse\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32\".gridloom.api.functions.v1.Welcome\x12\x14\n\x0c\x61\x63knowledged\x18\x02 \x01(\x04\x12\x35\n\x07results\x18\x03 \x03(\x0b\x32$.gridloom.api.functions.v1.ResultRun\x12\x15\n\rresult_number\x18\x04 \x01(\x04\x12\x32\n\x07outputs\x18\x05 \x03(\x0b\x32!.gridloom.api.functions.v1.Output\x12\x14\n\x0cwindow_calls\x18\x06 \x01(\r\x12\x19\n\x11missing_functions\x18\x07 \x03(\x0c\x12:\n\testimates\x18\x08 \x03(\x0b\x32\'.gridloom.api.functions.v1.SpecEstimate\"-\n\x0cSpecEstimate\x12\x0c\n\x04spec\x18\x01 \x01(\r\x12\x0f\n\x07item_us\x18\x02 \x01(\x01\"\xbd\x01\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x16\n\x0eserver_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x14\n\x0cwindow_calls\x18\x04 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12inline_limit_bytes\x18\x06 \x01(\r\x12\x1b\n\x13payload_limit_bytes\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,29 +43,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FUNCTIONDEFINITION']._serialized_start=738
   _globals['_FUNCTIONDEFINITION']._serialized_end=870
   _globals['_CALLSPEC']._serialized_start=873
-  _globals['_CALLSPEC']._serialized_end=1278
-  _globals['_CALLSPEC_LABELSENTRY']._serialized_start=1233
-  _globals['_CALLSPEC_LABELSENTRY']._serialized_end=1278
-  _globals['_CALLRETRIES']._serialized_start=1281
-  _globals['_CALLRETRIES']._serialized_end=1435
-  _globals['_GROUPDEFINITION']._serialized_start=1437
-  _globals['_GROUPDEFINITION']._serialized_end=1498
-  _globals['_GROUPSEAL']._serialized_start=1500
-  _globals['_GROUPSEAL']._serialized_end=1527
-  _globals['_FRAME']._serialized_start=1530
-  _globals['_FRAME']._serialized_end=1733
-  _globals['_CALLDEPENDENCIES']._serialized_start=1735
-  _globals['_CALLDEPENDENCIES']._serialized_end=1821
-  _globals['_CALLID']._serialized_start=1823
-  _globals['_CALLID']._serialized_end=1866
-  _globals['_CALLOBJECTS']._serialized_start=1868
-  _globals['_CALLOBJECTS']._serialized_end=1916
-  _globals['_CALLCANCEL']._serialized_start=1919
-  _globals['_CALLCANCEL']._serialized_end=2059
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=2062
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=2397
-  _globals['_SPECESTIMATE']._serialized_start=2399
-  _globals['_SPECESTIMATE']._serialized_end=2444
-  _globals['_WELCOME']._serialized_start=2447
-  _globals['_WELCOME']._serialized_end=2636
+  _globals['_CALLSPEC']._serialized_end=1299
+  _globals['_CALLSPEC_LABELSENTRY']._serialized_start=1254
+  _globals['_CALLSPEC_LABELSENTRY']._serialized_end=1299
+  _globals['_CALLRETRIES']._serialized_start=1302
+  _globals['_CALLRETRIES']._serialized_end=1456
+  _globals['_GROUPDEFINITION']._serialized_start=1458
+  _globals['_GROUPDEFINITION']._serialized_end=1519
+  _globals['_GROUPSEAL']._serialized_start=1521
+  _globals['_GROUPSEAL']._serialized_end=1548
+  _globals['_FRAME']._serialized_start=1551
+  _globals['_FRAME']._serialized_end=1754
+  _globals['_CALLDEPENDENCIES']._serialized_start=1756
+  _globals['_CALLDEPENDENCIES']._serialized_end=1842
+  _globals['_CALLID']._serialized_start=1844
+  _globals['_CALLID']._serialized_end=1887
+  _globals['_CALLOBJECTS']._serialized_start=1889
+  _globals['_CALLOBJECTS']._serialized_end=1937
+  _globals['_CALLCANCEL']._serialized_start=1940
+  _globals['_CALLCANCEL']._serialized_end=2080
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=2083
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=2418
+  _globals['_SPECESTIMATE']._serialized_start=2420
+  _globals['_SPECESTIMATE']._serialized_end=2465
+  _globals['_WELCOME']._serialized_start=2468
+  _globals['_WELCOME']._serialized_end=2657
 # @@protoc_insertion_point(module_scope)

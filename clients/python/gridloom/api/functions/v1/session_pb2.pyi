@@ -185,6 +185,7 @@ class CallSpec(_message.Message):
     MAX_PARALLEL_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    NOT_DURABLE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     function_digest: _builtins.bytes
     pool_id: _builtins.str
@@ -199,6 +200,8 @@ class CallSpec(_message.Message):
     max_parallel: _builtins.int
     """At most this many of the spec's items run at once; 0: no limit."""
     name: _builtins.str
+    not_durable: _builtins.bool
+    """Large arguments and results may lie in shared memory (`Segment`): then they are on no disk."""
     @_builtins.property
     def pool(self) -> _pool_pb2.PoolSpec: ...
     @_builtins.property
@@ -220,10 +223,11 @@ class CallSpec(_message.Message):
         max_parallel: _builtins.int = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         name: _builtins.str = ...,
+        not_durable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pool", b"pool", "retries", b"retries"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_most_once", b"at_most_once", "capture_output", b"capture_output", "function_digest", b"function_digest", "group", b"group", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "number", b"number", "pool", b"pool", "pool_id", b"pool_id", "retries", b"retries", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_most_once", b"at_most_once", "capture_output", b"capture_output", "function_digest", b"function_digest", "group", b"group", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "not_durable", b"not_durable", "number", b"number", "pool", b"pool", "pool_id", b"pool_id", "retries", b"retries", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,7 +341,7 @@ class Frame(_message.Message):
     def dependencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallDependencies]: ...
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallObjects]:
-        """Objects that the arguments refer to: the service keeps them until the call is over."""
+        """Objects and segments ("shm:" and the name) that the arguments refer to: they are kept until the call is over."""
 
     def __init__(
         self,

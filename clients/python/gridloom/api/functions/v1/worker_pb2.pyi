@@ -246,6 +246,7 @@ class UnitRun(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     SEQUENCES_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    NOT_DURABLE_FIELD_NUMBER: _builtins.int
     function_digest: _builtins.bytes
     timeout_ms: _builtins.int
     capture_output: _builtins.bool
@@ -254,6 +255,8 @@ class UnitRun(_message.Message):
     session: _builtins.str
     """For `gridloom.current_call()`: the session, the first unit's sequence number, the attempt."""
     attempt: _builtins.int
+    not_durable: _builtins.bool
+    """As in CallSpec: results too."""
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One a unit, envelopes."""
@@ -279,10 +282,11 @@ class UnitRun(_message.Message):
         session: _builtins.str = ...,
         sequences: _abc.Iterable[_builtins.int] | None = ...,
         attempt: _builtins.int = ...,
+        not_durable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "attempt", b"attempt", "capture_output", b"capture_output", "function_digest", b"function_digest", "inputs", b"inputs", "isolated", b"isolated", "ranges", b"ranges", "sequences", b"sequences", "session", b"session", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "attempt", b"attempt", "capture_output", b"capture_output", "function_digest", b"function_digest", "inputs", b"inputs", "isolated", b"isolated", "not_durable", b"not_durable", "ranges", b"ranges", "sequences", b"sequences", "session", b"session", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

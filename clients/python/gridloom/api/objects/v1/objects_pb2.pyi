@@ -175,16 +175,20 @@ class StatObjectsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIGESTS_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: _builtins.int
+    shared_memory: _builtins.bool
+    """Tell of the shared memory, which is made ready when somebody asks for it first."""
     @_builtins.property
     def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         digests: _abc.Iterable[_builtins.str] | None = ...,
+        shared_memory: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "shared_memory", b"shared_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,25 +200,62 @@ class StatObjectsResponse(_message.Message):
 
     OBJECTS_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectStat]: ...
     @_builtins.property
     def local(self) -> Global___LocalStore:
         """Set where contents are files."""
 
+    @_builtins.property
+    def shared_memory(self) -> Global___SharedMemory:
+        """Set where it was asked for and can be had."""
+
     def __init__(
         self,
         *,
         objects: _abc.Iterable[Global___ObjectStat] | None = ...,
         local: Global___LocalStore | None = ...,
+        shared_memory: Global___SharedMemory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["local", b"local"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["local", b"local", "shared_memory", b"shared_memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["local", b"local", "objects", b"objects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local", b"local", "objects", b"objects", "shared_memory", b"shared_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatObjectsResponse: _TypeAlias = StatObjectsResponse  # noqa: Y015
+
+@_typing.final
+class SharedMemory(_message.Message):
+    """Where payloads lie that need not be durable: files in memory, with names of 32 hexadecimal digits that are given once. A
+    process that finds `mark` in the file "mark" of the folder reaches them itself, and leaves new ones in "used/". "shm:" and
+    the name can be held, released and got like an object. What was let go of is moved to "free/" under the number of its inode.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOLDER_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    RESERVE_BYTES_FIELD_NUMBER: _builtins.int
+    folder: _builtins.str
+    mark: _builtins.bytes
+    reserve_bytes: _builtins.int
+    """So much of the memory must stay free: what would leave less is stored as an object."""
+    def __init__(
+        self,
+        *,
+        folder: _builtins.str = ...,
+        mark: _builtins.bytes = ...,
+        reserve_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "mark", b"mark", "reserve_bytes", b"reserve_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedMemory: _TypeAlias = SharedMemory  # noqa: Y015
 
 @_typing.final
 class LocalStore(_message.Message):
