@@ -131,7 +131,8 @@ class Gang:
     a colocated role, how many are on this node), GRIDLOOM_NODE, GRIDLOOM_WORKDIR and, unless it is
     empty, `token` as GRIDLOOM_TOKEN. Those of a colocated role on several nodes find one another by
     GRIDLOOM_HOSTS (`gridloom.worker.hosts`), as planned when each was made. The caller puts
-    GRIDLOOM_ADDRESS and GRIDLOOM_ARRAY_INDEX into `env`. `time_limit_s` counts from each process's own start; None: no limit.
+    GRIDLOOM_ADDRESS and GRIDLOOM_ARRAY_INDEX into `env`. `time_limit_s` counts from each process's
+    own start; None: no limit.
     """
 
     name: str

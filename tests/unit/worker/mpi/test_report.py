@@ -90,7 +90,7 @@ def test_a_report_takes_the_answers_from_their_files(tmp_path: Path):
 
 @pytest.mark.parametrize(("code", "signal"), [(0, 0), (3, 0), (127, 0), (139, 11), (255, 0)])
 def test_a_shell_s_exit_code_tells_a_signal(tmp_path: Path, code, signal):
-    folder = RankFolder(tmp_path, 2)
+    folder = RankFolder(tmp_path, range(2))
     (tmp_path / "exit.1").write_text(f"{code}\n")
     (end,) = folder.exits()
     assert (end.rank, end.code, end.signal) == (1, code, signal)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom.worker.mpi import names
 from gridloom.worker.mpi.call import RankCall
-from gridloom.worker.mpi.folder import STREAMS, RankFolder
+from gridloom.worker.mpi.folder import STREAMS, RankFolder, in_order
 from gridloom.worker.mpi.implementations import (
     KNOWN,
     Launcher,
@@ -25,6 +25,7 @@ from gridloom.worker.mpi.implementations import (
     rank_environment,
     which,
 )
+from gridloom.worker.mpi.others import NoOthers
 from gridloom.worker.mpi.scripts import rank_program
 from gridloom.worker.mpi.streams import Ears
 from gridloom.worker.mpi.tagging import Tagger
@@ -32,6 +33,7 @@ from gridloom.worker.mpi.tagging import Tagger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gridloom.worker.mpi.others import Others
     from gridloom.worker.mpi.report import Failure
     from gridloom.worker.mpi.spec import LaunchSpec
 
@@ -49,13 +51,16 @@ _LAUNCHER_MARK = b"[mpiexec] "
 class Agent:
     """One job, from the launch of its ranks to their end."""
 
-    def __init__(self, spec: LaunchSpec, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, spec: LaunchSpec, environment: Mapping[str, str], others: Others | None = None
+    ) -> None:
         self._spec = spec
+        self._others = others or NoOthers()
         self._environment = dict(environment)
         self._here = Path.cwd()
         self._report_file = environment.get("GRIDLOOM_REPORT_FILE", "")
         place = Path(self._report_file).parent if self._report_file else _own_folder()
-        self._folder = RankFolder(place / "ranks", spec.ranks)
+        self._folder = RankFolder(place / "ranks", self._others.ranks_here(spec.ranks))
         self._taggers = {stream: Tagger() for stream in STREAMS}
         self._launcher_lines: list[bytes] = []
         self._rests: dict[str, bytes] = {}
@@ -77,23 +82,19 @@ class Agent:
             left_s = self._ends_at - time.monotonic()
             self._ears.wait(min(max(left_s, 0), _LONGEST_WAIT_S))
             self._look(is_late=time.monotonic() >= self._ends_at)
+            self._failure = self._failure or self._others.lost()
         return self._finish()
 
     # ---- the beginning
 
     def _launch(self) -> None:
-        spec = self._spec
-        path = os.pathsep.join(
-            (str(Path(sys.executable).parent), self._environment.get("PATH", ""))
-        )
-        self._environment["PATH"] = path
-        self._check_hosts()
-        launcher = find_launcher(spec.implementation, path)
-        self._check_program(launcher, path)
-        self._folder.prepare()
-        self._unpack_modules()
-        self._listen()
-        command = mpiexec_command(launcher, spec, self._folder.shell(self._rank_command()))
+        launcher = self._prepare()
+        if not self._others.gather(self._ears, self._folder, self._take):
+            self._is_told_to_end, self._code = True, _EXIT_TERMINATED
+            return
+        hosts = self._others.launcher_words(launcher)
+        ranks = self._folder.shell(self._rank_command())
+        command = mpiexec_command(launcher, self._spec, ranks, hosts)
         # In a session of its own: who ends this agent's group lets it end the ranks in order.
         self._process = subprocess.Popen(
             command,
@@ -108,13 +109,18 @@ class Agent:
             self._ears.listen(os.dup(stream.fileno()), partial(self._launcher_says, name))
             stream.close()
 
-    def _check_hosts(self) -> None:
-        here = int(self._environment.get("GRIDLOOM_REPLICAS") or self._spec.ranks)
-        if here != self._spec.ranks:
-            raise NotHereError(
-                f"only {here} of {self._spec.ranks} ranks are on this node: ranks of one job must"
-                " share a node"
-            )
+    def _prepare(self) -> Launcher:
+        """This host has what its ranks need; else a NotHereError says what it has not."""
+        path = os.pathsep.join(
+            (str(Path(sys.executable).parent), self._environment.get("PATH", ""))
+        )
+        self._environment["PATH"] = path
+        launcher = find_launcher(self._spec.implementation, path)
+        self._check_program(launcher, path)
+        self._folder.prepare()
+        self._unpack_modules()
+        self._listen()
+        return launcher
 
     def _check_program(self, launcher: Launcher, path: str) -> None:
         if self._spec.is_function:
@@ -122,10 +128,12 @@ class Agent:
         word = self._spec.command[0]
         program = which(word, path)
         if program is None:
-            raise NotHereError(f'rank 0: there is no program "{word}" where the ranks run')
+            raise NotHereError(
+                f'rank {self._folder.ranks[0]}: there is no program "{word}" where the ranks run'
+            )
         if other := foreign_library(program, launcher.implementation):
             raise NotHereError(
-                f'rank 0: "{word}" is linked against {other}, but this job runs under'
+                f'rank {self._folder.ranks[0]}: "{word}" is linked against {other}, but this job runs under'
                 f" {KNOWN[launcher.implementation].title}: name the other implementation"
             )
 
@@ -155,7 +163,7 @@ class Agent:
         return rank_program(self._spec.command, self._environment["PATH"])
 
     def _listen(self) -> None:
-        for rank in range(self._spec.ranks):
+        for rank in self._folder.ranks:
             for stream in STREAMS:
                 descriptor = self._folder.open_stream(stream, rank)
                 self._ears.listen(descriptor, partial(self._rank_writes, stream, rank))
@@ -203,20 +211,29 @@ class Agent:
         """Ranks are told to end as this agent was; how long they may take, others see to."""
         self._is_told_to_end = True
         _send(self._rank_processes(), signal.SIGTERM)
+        self._others.terminate()
 
     def _rank_processes(self) -> list[int]:
         """Programs of ranks, not the shells above them: those are to see how they end."""
         from gridloom.worker.supervision.processes import descendants
 
-        shells = [self._folder.pid(rank) for rank in range(self._spec.ranks)]
+        shells = [self._folder.pid(rank) for rank in self._folder.ranks]
         return [pid for shell in shells if shell is not None for pid in descendants(shell)]
 
-    def _too_late(self) -> Failure:
-        from gridloom.worker.mpi.stacks import place_of, rank_stacks
+    def _stacks(self) -> dict[int, str]:
+        """Where each rank of this host is; it stands in the log as well."""
+        from gridloom.worker.mpi.stacks import rank_stacks
 
         stacks = rank_stacks(self._folder, are_ours=self._spec.is_function)
         for rank, stack in stacks.items():
             _write("err", self._taggers["err"].feed(rank, f"{stack.rstrip()}\n".encode()))
+        return stacks
+
+    def _too_late(self) -> Failure:
+        from gridloom.worker.mpi.stacks import place_of
+
+        self._others.look()
+        stacks = {**self._stacks(), **self._others.stacks()}
         limit = f"the {self._spec.limit}"
         places = [f"rank {rank} in {place_of(stacks[rank])}" for rank in sorted(stacks)]
         shown = "; ".join(places[:_PLACES_SHOWN]) + ("; ..." if places[_PLACES_SHOWN:] else "")
@@ -233,6 +250,7 @@ class Agent:
 
     def _finish(self) -> int:
         self._end_ranks()
+        self._others.finish()
         self._ears.wait(_LINGER_S if self._failure or self._code else 0)
         self._ears.drain()
         for stream, tagger in self._taggers.items():
@@ -266,15 +284,18 @@ class Agent:
 
         if self._is_told_to_end and self._code:
             return failure_of("it was told to end", exit_code=_EXIT_TERMINATED)
+        if lost := self._others.lost():
+            return lost
         if self._call.failed is not None:
             return self._call.failure()
         if self._code == 0:
             rank = self._call.missing()[0]
             return failure_of(f"rank {rank} ended without a result", rank)
-        lines = self._taggers["err"].last
+        lines = {**self._taggers["err"].last, **self._others.lines()}
+        exits = in_order([*self._folder.exits(), *self._others.ends()])
         return (
             verdict.aborted(lines, self._launcher_lines)
-            or verdict.first_bad(self._folder.exits())
+            or verdict.first_bad(exits)
             or verdict.launcher_failure("mpiexec", self._code or 1)
         )
 

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 STREAMS = ("out", "err")
@@ -23,6 +24,7 @@ _LAST_SIGNAL = 64
 _SCRIPT = """
 rank=${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:?this is not a rank}}}
 export GRIDLOOM_MPI_RANK="$rank"
+cd "${GRIDLOOM_MPI_HERE:-.}" || exit
 exec >"$GRIDLOOM_MPI_FOLDER/out.$rank" 2>"$GRIDLOOM_MPI_FOLDER/err.$rank"
 echo $$ >"$GRIDLOOM_MPI_FOLDER/pid.$rank"
 "$@"
@@ -42,16 +44,16 @@ class RankExit(NamedTuple):
 
 
 class RankFolder:
-    """The agent's side."""
+    """The agent's side, with the ranks that are on this host."""
 
-    def __init__(self, path: Path, ranks: int) -> None:
+    def __init__(self, path: Path, ranks: Sequence[int]) -> None:
         self.path = path
         self.ranks = ranks
 
     def prepare(self) -> None:
         """Make the folder and the pipes."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for rank in range(self.ranks):
+        for rank in self.ranks:
             for stream in STREAMS:
                 _make_pipe(self.path / f"{stream}.{rank}")
         _make_pipe(self.path / "said")
@@ -66,9 +68,9 @@ class RankFolder:
 
     def open_calls(self) -> list[int]:
         """For each rank of a world, the pipe into which its calls are written."""
-        for rank in range(self.ranks):
+        for rank in self.ranks:
             _make_pipe(self.path / f"to.{rank}")
-        return [_opened(self.path / f"to.{rank}") for rank in range(self.ranks)]
+        return [_opened(self.path / f"to.{rank}") for rank in self.ranks]
 
     def open_said(self) -> int:
         """The reading end of what ranks of functions say, in lines."""
@@ -81,20 +83,29 @@ class RankFolder:
     def exits(self) -> list[RankExit]:
         """The ranks that have ended, the first to end first."""
         found = []
-        for rank in range(self.ranks):
+        for rank in self.ranks:
             code = self._number(f"exit.{rank}")
             if code is not None:
                 at = (self.path / f"exit.{rank}").stat().st_mtime
-                number = code - _SHELL_SIGNAL
-                is_signal = 0 < number <= _LAST_SIGNAL
-                found.append(RankExit(rank, code, number if is_signal else 0, at))
-        return sorted(found, key=lambda end: (end.at, end.rank))
+                found.append(rank_exit(rank, code, at))
+        return in_order(found)
 
     def _number(self, name: str) -> int | None:
         try:
             return int((self.path / name).read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
+
+
+def in_order(ends: list[RankExit]) -> list[RankExit]:
+    """The first to end first."""
+    return sorted(ends, key=lambda end: (end.at, end.rank))
+
+
+def rank_exit(rank: int, code: int, at: float) -> RankExit:
+    """From an exit code as a shell gives it."""
+    number = code - _SHELL_SIGNAL
+    return RankExit(rank, code, number if 0 < number <= _LAST_SIGNAL else 0, at)
 
 
 def _make_pipe(path: Path) -> None:

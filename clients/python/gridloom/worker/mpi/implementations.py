@@ -110,9 +110,11 @@ def _version_of(program: str) -> str:
     return done.stdout + done.stderr
 
 
-def mpiexec_command(launcher: Launcher, spec: LaunchSpec, rank: Sequence[str]) -> list[str]:
-    """The whole command line; `rank` is what each rank executes."""
-    words = [launcher.path, "-n", str(spec.ranks)]
+def mpiexec_command(
+    launcher: Launcher, spec: LaunchSpec, rank: Sequence[str], hosts: Sequence[str] = ()
+) -> list[str]:
+    """The whole command line; `rank` is what each rank executes, `hosts` the words about hosts."""
+    words = [launcher.path, *hosts, "-n", str(spec.ranks)]
     if launcher.implementation == MPICH:
         words += ["-bind-to", f"core:{spec.threads}"] if spec.is_bound else []
     else:

@@ -32,7 +32,7 @@ _OURS = ("gridloom/worker/", "<frozen runpy>")
 def rank_stacks(folder: RankFolder, *, are_ours: bool) -> dict[int, str]:
     """By rank, for those that run. `are_ours`: they run our own program, which says it itself."""
     running = {}
-    for rank in range(folder.ranks):
+    for rank in folder.ranks:
         below = _program_of(folder.pid(rank))
         if below:
             running[rank] = below

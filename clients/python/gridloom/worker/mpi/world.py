@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gridloom.worker.mpi.implementations import Launcher
+    from gridloom.worker.mpi.others import Others
     from gridloom.worker.mpi.report import Failure
     from gridloom.worker.mpi.spec import LaunchSpec
 
@@ -35,8 +36,10 @@ _CLOSE_S = 10.0
 class WorldAgent(Agent):
     """Runs calls one after the other; ends when none has come for long enough."""
 
-    def __init__(self, spec: LaunchSpec, environment: Mapping[str, str]) -> None:
-        super().__init__(spec, environment)
+    def __init__(
+        self, spec: LaunchSpec, environment: Mapping[str, str], others: Others | None = None
+    ) -> None:
+        super().__init__(spec, environment, others)
         self._pipes: list[int] = []
         self._received = bytearray()
         # Number and size of the call that is coming.
@@ -118,6 +121,7 @@ class WorldAgent(Agent):
         self._client_number, self._is_calling = number, True
         self._call = RankCall(own, self._spec.ranks, self._folder.path)
         (self._folder.path / names.call_name(own)).write_bytes(pickle)
+        self._others.call(own, pickle, is_fresh=self._needs_fresh)
         how = f" {names.FRESH}" if self._needs_fresh else ""
         self._needs_fresh, self._failed_at = False, _NEVER
         self._ends_at = time.monotonic() + (self._spec.timeout_s or _NEVER)
@@ -155,6 +159,7 @@ class WorldAgent(Agent):
         if not self._is_closing:
             self._is_closing = True
             self._ends_at = time.monotonic() + _CLOSE_S
+            self._others.close()
             for pipe in self._pipes:
                 os.write(pipe, f"{names.END}\n".encode())
 
