@@ -15,6 +15,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from gridloom.worker.supervision.records import sync_folder
+
 from gridloom_services.common.auth import Principal
 from gridloom_services.common.errors import SettingsError, UnauthenticatedError
 
@@ -187,6 +189,7 @@ def _read_or_create(path: Path, fresh: bytes) -> bytes:
             pass  # another was faster: its content counts
         finally:
             draft.unlink()
+        sync_folder(path.parent)
     return path.read_bytes()
 
 

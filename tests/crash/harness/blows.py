@@ -118,6 +118,21 @@ def of_failing_fsync(ground: Ground) -> bool:
     return True
 
 
+def of_power_loss(ground: Ground) -> bool:
+    """Everything stops at once, and the disk has what it was made to keep; all begins anew."""
+    client = ground.client
+    if ground.power is None or client is None or platform_pid(ground.home) is None:
+        return False
+    client.kill()
+    client.wait()
+    while alive := processes_of(ground.home):
+        for pid in alive:
+            kill(pid)
+    ground.lost += ground.power.lose_power(ground.dice)
+    ground.start_client()
+    return True
+
+
 BLOWS: dict[str, Callable[[Ground], bool]] = {
     "platform": of_platform,
     "commit": of_commit,
@@ -130,6 +145,7 @@ BLOWS: dict[str, Callable[[Ground], bool]] = {
     "frost": of_frost,
     "full disk": of_full_disk,
     "fsync": of_failing_fsync,
+    "power": of_power_loss,
 }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from gridloom.home import EmbeddedPlatform
 
 from tests.crash.harness.relay import Relay
+from tests.crash.power.disk import Disk, compiled
 from tests.support.chaos import kill, platform_pid, processes_of
 from tests.support.small_disk import small_disk
 
@@ -38,9 +39,13 @@ class Ground:
     disk: Path | None = None
     relay: Relay | None = None
     shim: Path | None = None
+    power: Disk | None = None
+    recorder: Path | None = None
     client: subprocess.Popen[bytes] | None = None
     clients: int = 0
     blows: list[str] = field(default_factory=list)
+    # What the disk did not keep.
+    lost: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -69,6 +74,8 @@ class Ground:
             own["CRASH_ADDRESS"] = self.relay.address
         if self.shim is not None:
             own |= {"LD_PRELOAD": str(self.shim), "CRASH_FSYNC_FAILS": str(self.fsync_flag)}
+        if self.power is not None and self.recorder is not None:
+            own |= self.power.environment(self.recorder)
         others = {k: v for k, v in os.environ.items() if not k.startswith("GRIDLOOM_")}
         return others | own
 
@@ -105,7 +112,7 @@ class Ground:
 
 @contextlib.contextmanager
 def prepared(
-    dice: Random, kinds: list[str], *, disk: bool, relay: bool, fsync: bool
+    dice: Random, kinds: list[str], *, disk: bool, relay: bool, fsync: bool, power: bool
 ) -> Iterator[Ground]:
     """A ground with what this seed needs; all of it goes, and every process on it."""
     base = Path(tempfile.mkdtemp(prefix="gridloom-crash-"))
@@ -118,6 +125,8 @@ def prepared(
         stack.callback(_end_all, ground)
         if fsync:
             ground.shim = _compiled(base)
+        if power:
+            ground.power, ground.recorder = Disk(ground.home, base / "power"), compiled(base)
         if relay:
             ground.relay = stack.enter_context(Relay(ground.address))
             os.environ.update(ground.environment())

@@ -33,10 +33,10 @@ _TARGET_S = 2.0
 def chosen(dice: random.Random) -> tuple[str, list[str], list[str]]:
     """The setting, the kinds of work, and the blows."""
     settings = ["plain", "plain", "plain", "relay"]
-    settings += ["disk"] * (os.geteuid() == 0) + ["fsync"] * bool(shutil.which("cc"))
+    settings += ["disk"] * (os.geteuid() == 0) + ["fsync", "power"] * bool(shutil.which("cc"))
     setting = dice.choice(settings)
     kinds = dice.choices(_ON_A_FULL_DISK if setting == "disk" else list(KINDS), k=LOTS)
-    special = {"relay": "connection", "disk": "full disk", "fsync": "fsync"}
+    special = {"relay": "connection", "disk": "full disk", "fsync": "fsync", "power": "power"}
     general = [name for name in BLOWS if name not in special.values()]
     blows = dice.choices(general, k=dice.randint(2, 5))
     if setting in special:
@@ -49,7 +49,7 @@ def run(number: int) -> Sequence[str]:
     dice = random.Random(number)
     setting, kinds, blows = chosen(dice)
     print(f"seed {number} ({setting}): {', '.join(kinds)}")
-    switches = {"disk": setting == "disk", "relay": setting == "relay", "fsync": setting == "fsync"}
+    switches = {name: setting == name for name in ("disk", "relay", "fsync", "power")}
     with prepared(dice, kinds, **switches) as ground:
         ground.start_client()
         _strike(ground, blows)
@@ -108,6 +108,7 @@ def _end_of(ground: Ground) -> Sequence[str]:
 
 
 def _tell(ground: Ground) -> None:
+    print("".join(f"  the disk did not keep: {each}\n" for each in ground.lost), end="")
     for path in (ground.errors, ground.home / "log" / "platform.log"):
         if path.exists():
             print(f"---- {path.name}\n{path.read_text(errors='replace')[-6000:]}")

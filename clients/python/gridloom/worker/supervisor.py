@@ -7,7 +7,8 @@ nobody while it runs: the platform may die, restart and find it again. What it p
 - The command runs at most once for a folder, whoever is launched on it how often: the lock and the
   `pid` file are taken before the command starts.
 - `end.json` is written last, on disk for good, and says how the command ended: exit code, signal,
-  processor time and peak memory of the whole tree, class of failure, reason, output files.
+  processor time and peak memory of the whole tree, class of failure, reason, output files. Streams
+  and outputs are on disk for good before it.
 - When it is written, no process of the tree lives, not even one that forked away (the supervisor
   is a subreaper). When the supervisor itself is killed, the command dies with it; what it had
   started is ended by the keeper that launched the supervisor, or by the runtime.
@@ -46,7 +47,13 @@ from typing import TYPE_CHECKING
 
 from gridloom.worker.supervision import handover, processes
 from gridloom.worker.supervision.life import Supervision
-from gridloom.worker.supervision.records import read_record, take_lock, write_record
+from gridloom.worker.supervision.records import (
+    read_record,
+    sync_file,
+    sync_tree,
+    take_lock,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from gridloom.worker.supervision.handover import End
@@ -82,8 +89,21 @@ def _supervise_here() -> None:
     except Exception as error:  # noqa: BLE001 - whatever it was: end the tree, and say so
         traceback.print_exc()
         end = supervision.broken(repr(error))
+    _sync_what_is_left()
     _record_end(end)
     supervision.notify()
+
+
+def _sync_what_is_left() -> None:
+    """Streams and outputs are on disk before the end is: who knows of that may count on them."""
+    for stream in (handover.STDOUT, handover.STDERR):
+        for name in (stream + handover.GAP_SUFFIX, stream):
+            # What a disk does not keep it will not keep later either.
+            with contextlib.suppress(OSError):
+                if Path(name).stat().st_size:
+                    sync_file(Path(name))
+    with contextlib.suppress(OSError):
+        sync_tree(Path(handover.OUTPUTS))
 
 
 def _record_end(end: End) -> None:

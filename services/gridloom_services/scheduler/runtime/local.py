@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gridloom.values import dataclass
 from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import Stop
-from gridloom.worker.supervision.records import take_lock
+from gridloom.worker.supervision.records import sync_folder, take_lock
 
 from gridloom_services.scheduler.runtime.alarms import Doorbell
 from gridloom_services.scheduler.runtime.base import (
@@ -334,8 +334,12 @@ class LocalRuntime:
 
 
 def _keep_logs(known: _LocalGang, destination: Path) -> None:
+    """They are there for good when this returns: the gang's own folder goes next."""
     destination.mkdir(parents=True, exist_ok=True)
     for life in known.lives.values():
         for stream in LogStream:
             target = destination / f"{life.unit.name}.{stream.value}"
             keep_stream(life.files.path / stream.value, target)
+    # The folder of its job, and the one of all jobs, may be new too.
+    for folder in (destination, *destination.parents[:2]):
+        sync_folder(folder)

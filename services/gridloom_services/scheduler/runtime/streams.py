@@ -55,8 +55,9 @@ def missing_part(count: int) -> bytes:
 def keep_stream(path: Path, target: Path) -> None:
     """Move a finished stream to `target`, to be read with `read_stream` as before.
 
-    Nothing is done where it is empty or has been moved already. The target is whole or not there,
-    whenever this is cut short.
+    It is there for good once the caller has synced the folder of `target`. Nothing is done where
+    it is empty or has been moved already. The target is whole or not there, whenever this is cut
+    short.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
@@ -79,6 +80,8 @@ def _copy(path: Path, gap: Path, target: Path) -> None:
             chunk = read_stream(path, offset, _COPY_BYTES, is_over=True)
             file.write(chunk.data)
             offset, complete = chunk.next_offset, chunk.complete
+        file.flush()
+        os.fsync(file.fileno())
     aside.rename(target)
     path.unlink()
     gap.unlink(missing_ok=True)
