@@ -3,9 +3,10 @@
 Each seed is a process of its own with a platform of its own (see `seed`). A real workload (calls,
 maps, chains, arrays with dependencies, gangs, files) runs while SIGKILL falls on the platform, also
 amid a commit, on workers, hosts, supervisors and the client; while connections are cut, processes
-are frozen, the disk is full, and fsync fails. Afterwards each call that was accepted has one result
-and the right one, each job one end and a whole log, the stores pass `gridloom doctor`, and no
-process is left. A seed that fails is printed with all that it said; the same number runs it again:
+are frozen, the disk is full, fsync fails, and the power goes (what was not synced by then may be
+gone: `tests.crash.power.disk`). Afterwards each call that was accepted has one result and the right
+one, each job one end and a whole log, the stores pass `gridloom doctor`, and no process is left. A
+seed that fails is printed with all that it said; the same number runs it again:
 `python -m tests.crash.harness.seed NUMBER`.
 """
 
