@@ -12,12 +12,12 @@ from gridloom.version import VERSION
 from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.errors import UnavailableError
+from gridloom_services.common.worker_images import worker_images
 from gridloom_services.functions.attendance import Attendance
 from gridloom_services.functions.desk import Desk
 from gridloom_services.functions.holds import Holds, RemoteObjects
 from gridloom_services.functions.limits import CallLimits
 from gridloom_services.functions.metrics import CallMetrics
-from gridloom_services.functions.pools.images import worker_images
 from gridloom_services.functions.pools.pools import Pools
 from gridloom_services.functions.pools.scheduler_jobs import SchedulerPoolJobs
 from gridloom_services.functions.pools.wire import spec_of_body
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 SERVICE = "gridloom.api.functions.v1.FunctionsService"
 
+_IMAGES = "GRIDLOOM_FUNCTIONS_WORKER_IMAGES"
 _TICK_S = 1.0
 _TOUCH_S = 600.0
 
@@ -105,7 +106,7 @@ class FunctionsApp:
             lambda: ids.new_id("pool"),
             objects,
             default_workers=settings.workers,
-            images=worker_images(settings.worker_images),
+            images=worker_images(settings.worker_images, _IMAGES),
         )
         self.desk.floor.pools = self.pools
         self._holds = Holds(objects, self._forget_holds)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gridloom.api.mpi.v1 import mpi_pb2_grpc
 
+from gridloom_services.common.worker_images import worker_images
 from gridloom_services.mpi.jobs import SchedulerJobs
 from gridloom_services.mpi.service import MpiServicer
 
@@ -20,7 +21,8 @@ SERVICE = "gridloom.api.mpi.v1.MpiService"
 
 async def build(context: PlatformContext, settings: MpiSettings) -> MpiApp:
     """Compose the service. It keeps nothing: what it accepts is the scheduler's at once."""
-    return MpiApp(MpiServicer(SchedulerJobs(context.channels), settings))
+    images = worker_images(settings.worker_images, "GRIDLOOM_MPI_WORKER_IMAGES")
+    return MpiApp(MpiServicer(SchedulerJobs(context.channels), settings.implementation, images))
 
 
 class MpiApp:

@@ -35,6 +35,7 @@ class RankGang:
     env: Mapping[str, str]
     outputs: tuple[str, ...]
     files: Mapping[str, str]
+    image: str = ""
     role: str = ROLE
     colocate: bool = True
 
@@ -50,6 +51,7 @@ def rank_gang(request: MpiRequest, default_implementation: str) -> RankGang:
         env={**(request.env or {}), SPEC_VARIABLE: to_text(spec)},
         outputs=(spec.report,),
         files={name: path for name, path in files.items() if path},
+        image=request.image,
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from gridloom.worker.mpi.spec import IMPLEMENTATIONS
 
 from gridloom_services.common.errors import InvalidRequestError, VersionMismatchError
 from gridloom_services.common.values import dataclass
+from gridloom_services.common.worker_images import PYTHONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gridloom_services.common.worker_images import WorkerImages
+
 MOST_RANKS = 10_000
 MOST_THREADS = 1_024
-PYTHONS = ("3.11", "3.12", "3.13")
 MILLI = 1000
 
 
@@ -31,7 +34,8 @@ class Function:
 class MpiRequest:
     """One MPI job: either a `command` or a `function`, on `ranks` ranks.
 
-    `resources` are of one rank, "cpu" in thousandths. `key` is the same for the same request.
+    `resources` are of one rank, "cpu" in thousandths. `python` is the interpreter where ranks have
+    no `image`, else it is the image's. `key` is the same for the same request.
     """
 
     ranks: int
@@ -45,6 +49,7 @@ class MpiRequest:
     idle_timeout_s: float | None = None
     resources: Mapping[str, int] | None = None
     env: Mapping[str, str] | None = None
+    image: str = ""
     python: str = ""
     python_version: str = ""
     key: str = ""
@@ -72,6 +77,17 @@ def checked(request: MpiRequest) -> MpiRequest:
             allowed=", ".join(PYTHONS),
         )
     return request
+
+
+def in_image(request: MpiRequest, images: WorkerImages) -> MpiRequest:
+    """The request with the image that its ranks run in; as it is where there are none.
+
+    A function needs the Python that it comes from: VersionMismatchError names those that there are.
+    """
+    if not images.by_python:
+        return request
+    find = images.nearest if request.function is None else images.equal
+    return replace(request, image=request.image or find(request.python_version), python="")
 
 
 def _check_range(field: str, given: int, least: int, most: int) -> None:

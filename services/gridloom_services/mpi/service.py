@@ -8,14 +8,14 @@ from gridloom.api.mpi.v1 import mpi_pb2, mpi_pb2_grpc
 
 from gridloom_services.common.auth import require_project
 from gridloom_services.mpi.gang import rank_gang
-from gridloom_services.mpi.request import checked
+from gridloom_services.mpi.request import checked, in_image
 from gridloom_services.mpi.wire import job_spec, request_of
 
 if TYPE_CHECKING:
     import grpc
 
+    from gridloom_services.common.worker_images import WorkerImages
     from gridloom_services.mpi.jobs import Jobs
-    from gridloom_services.mpi.settings import MpiSettings
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 class MpiServicer(mpi_pb2_grpc.MpiServiceServicer):
     """The mpi service as gRPC sees it."""
 
-    def __init__(self, jobs: Jobs, settings: MpiSettings) -> None:
+    def __init__(self, jobs: Jobs, implementation: str, images: WorkerImages) -> None:
+        """`implementation`: of jobs that name none. `images`: of those that name none."""
         self._jobs = jobs
-        self._settings = settings
+        self._implementation = implementation
+        self._images = images
 
     async def SubmitMpiJob(  # noqa: N802
         self, request: mpi_pb2.SubmitMpiJobRequest, context: Context
     ) -> mpi_pb2.SubmitMpiJobResponse:
         """Compile it, and submit it in the caller's own name."""
         request.spec.job.project = require_project(request.spec.job.project)
-        gang = rank_gang(checked(request_of(request.spec)), self._settings.implementation)
-        spec = job_spec(request.spec, gang, self._settings.image)
+        wanted = in_image(checked(request_of(request.spec)), self._images)
+        spec = job_spec(request.spec, rank_gang(wanted, self._implementation))
         job = await self._jobs.submit(
             spec, _own_words(context), validate_only=request.validate_only
         )

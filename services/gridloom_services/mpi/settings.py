@@ -13,5 +13,6 @@ class MpiSettings:
     """What holds for jobs that do not say."""
 
     implementation: str = bounded(MPICH, choices=IMPLEMENTATIONS)
-    # Empty: ranks run in the platform's own environment, or in the image that a job names.
-    image: str = ""
+    # "3.11=gridloom/worker:0.1.0-py3.11,3.12=...": what ranks run in whose job names no image.
+    # Empty: they run on this machine, with the client's own interpreter.
+    worker_images: tuple[str, ...] = ()

@@ -35,19 +35,20 @@ def request_of(spec: mpi_pb2.MpiJobSpec) -> MpiRequest:
         idle_timeout_s=_seconds(spec.idle_timeout) if spec.HasField("idle_timeout") else None,
         resources=dict(rank.resources),
         env=dict(rank.env),
+        image=rank.image,
         python=spec.python,
         python_version=spec.python_version,
         key=f"{spec.job.project}\n{spec.job.request_id}",
     )
 
 
-def job_spec(spec: mpi_pb2.MpiJobSpec, gang: RankGang, image: str) -> job_pb2.JobSpec:
+def job_spec(spec: mpi_pb2.MpiJobSpec, gang: RankGang) -> job_pb2.JobSpec:
     """The job of the scheduler: what was said of it, with the gang as its only role."""
     job, role = job_pb2.JobSpec(), job_pb2.Role()
     job.CopyFrom(spec.job)
     role.CopyFrom(spec.rank)
     role.name, role.replicas, role.min_replicas = gang.role, gang.replicas, 0
-    role.colocate, role.image = gang.colocate, spec.rank.image or image
+    role.colocate, role.image = gang.colocate, gang.image
     role.command[:] = gang.command
     role.env.clear()
     role.env.update(gang.env)

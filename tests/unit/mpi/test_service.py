@@ -7,12 +7,14 @@ from gridloom.api.mpi.v1 import mpi_pb2
 from gridloom.api.objects.v1 import objects_pb2
 from gridloom.api.scheduler.v1 import job_pb2
 from gridloom_services.common.auth import Principal, set_current_principal
-from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.common.errors import InvalidRequestError, VersionMismatchError
 from gridloom_services.common.permissions import RULES
 from gridloom_services.common.roles import Role
+from gridloom_services.common.worker_images import WorkerImages
 from gridloom_services.mpi.service import MpiServicer
-from gridloom_services.mpi.settings import MpiSettings
 
+NO_IMAGES = WorkerImages()
+IMAGES = WorkerImages({"3.11": "lab/worker:py3.11", "3.13": "lab/worker:py3.13"})
 WORDS = (("authorization", "Bearer ada"), ("user-agent", "x"))
 
 
@@ -46,8 +48,8 @@ def spec_of(**changes) -> mpi_pb2.MpiJobSpec:
     )
 
 
-async def submitted(scheduler, spec, *, validate_only=False):
-    servicer = MpiServicer(scheduler, MpiSettings())
+async def submitted(scheduler, spec, *, validate_only=False, images=NO_IMAGES):
+    servicer = MpiServicer(scheduler, "mpich", images)
     request = mpi_pb2.SubmitMpiJobRequest(spec=spec, validate_only=validate_only)
     await servicer.SubmitMpiJob(request, Context())
     return scheduler.asked[-1]
@@ -83,3 +85,36 @@ async def test_roles_and_arrays_have_no_place_in_it(scheduler):
     spec.job.roles.add(name="other")
     with pytest.raises(InvalidRequestError, match="ranks"):
         await submitted(scheduler, spec)
+
+
+async def test_a_program_runs_in_the_nearest_worker_image_with_that_one_s_python(scheduler):
+    for version, image in (("3.11", "lab/worker:py3.11"), ("3.12", "lab/worker:py3.13")):
+        spec = spec_of(python="/home/ada/bin/python", python_version=version)
+        job, _, _ = await submitted(scheduler, spec, images=IMAGES)
+        assert job.roles[0].image == image
+        assert job.roles[0].command[0] == "python3"
+
+
+async def test_an_image_that_the_job_names_counts(scheduler):
+    spec = spec_of(python_version="3.11")
+    spec.rank.image = "ada/solver:2"
+    job, _, _ = await submitted(scheduler, spec, images=IMAGES)
+    assert job.roles[0].image == "ada/solver:2"
+
+
+async def test_a_function_runs_in_the_image_with_its_python_and_in_no_other(scheduler):
+    call = objects_pb2.ObjectRef(digest="sha256:" + "0" * 64, size_bytes=3)
+    function = mpi_pb2.MpiFunction(name="f", call=call)
+    spec = spec_of(function=function, python_version="3.12")
+    del spec.rank.command[:]
+    with pytest.raises(VersionMismatchError, match=r"no worker image for Python 3\.12"):
+        await submitted(scheduler, spec, images=IMAGES)
+    spec.python_version = "3.13"
+    job, _, _ = await submitted(scheduler, spec, images=IMAGES)
+    assert job.roles[0].image == "lab/worker:py3.13"
+
+
+async def test_on_a_machine_that_is_shared_the_client_s_interpreter_runs_it(scheduler):
+    job, _, _ = await submitted(scheduler, spec_of(python="/home/ada/bin/python"))
+    assert job.roles[0].command[0] == "/home/ada/bin/python"
+    assert not job.roles[0].image

@@ -20,7 +20,8 @@ from gridloom_services.common.errors import (
     UnavailableError,
     VersionMismatchError,
 )
-from gridloom_services.functions.pools.images import WorkerImages
+from gridloom_services.common.worker_images import WorkerImages
+from gridloom_services.functions.pools.images import in_image
 from gridloom_services.functions.pools.jobs import JobIsOverError, PoolJob
 from gridloom_services.functions.pools.pool import MOST_FAILED_STARTS, Pool, PoolIndex
 from gridloom_services.functions.pools.sizing import Demand, most_workers, sizing
@@ -187,7 +188,7 @@ class Pools:
         return pool
 
     def _checked(self, spec: PoolSpec) -> PoolSpec:
-        return self._images.chosen(checked(spec))
+        return in_image(checked(spec), self._images)
 
     def _checked_again(self, spec: PoolSpec) -> PoolSpec:
         """One that was accepted; its Python may have lost its image since: its next job says so."""

@@ -14,8 +14,8 @@ from gridloom_services.common.errors import (
     UnavailableError,
     VersionMismatchError,
 )
+from gridloom_services.common.worker_images import WorkerImages
 from gridloom_services.functions.holds import MemoryObjects
-from gridloom_services.functions.pools.images import WorkerImages
 from gridloom_services.functions.pools.jobs import JobNews, MemoryPoolJobs, PoolJob
 from gridloom_services.functions.pools.pools import Pools
 from gridloom_services.functions.pools.sizing import Demand, PoolLoad
