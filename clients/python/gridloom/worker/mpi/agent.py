@@ -133,8 +133,8 @@ class Agent:
             )
         if other := foreign_library(program, launcher.implementation):
             raise NotHereError(
-                f'rank {self._folder.ranks[0]}: "{word}" is linked against {other}, but this job runs under'
-                f" {KNOWN[launcher.implementation].title}: name the other implementation"
+                f'rank {self._folder.ranks[0]}: "{word}" is linked against {other}, but this job'
+                f" runs under {KNOWN[launcher.implementation].title}: name the other implementation"
             )
 
     def _unpack_modules(self) -> None:

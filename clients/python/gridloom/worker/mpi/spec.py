@@ -35,6 +35,9 @@ class LaunchSpec(NamedTuple):
     # Where the agent leaves what became of the ranks.
     report: str = ""
     idle_timeout_s: float | None = None
+    # Of several hosts: the port of their agents, and how long these wait for each other.
+    agent_port: int = 8471
+    gather_s: float = 600.0
 
     @property
     def is_function(self) -> bool:
