@@ -127,14 +127,17 @@ class Holds:
 
     async def _tell(self) -> None:
         """Holds before releases: what is both is let go in the end."""
-        for holder, digests in list(self._wanted.items()):
-            await self._door.hold(holder, digests)
-            left = self._wanted[holder][len(digests) :]
+        for holder, wanted in list(self._wanted.items()):
+            told = tuple(wanted)  # more may come for the same holder meanwhile
+            await self._door.hold(holder, told)
+            left = wanted[len(told) :]
             if left:
                 self._wanted[holder] = left
             else:
                 del self._wanted[holder]
-        for holder, calls in list(self._over.items()):
+        # What came meanwhile is told before the release that belongs to it.
+        over = {who: calls for who, calls in self._over.items() if who not in self._wanted}
+        for holder, calls in over.items():
             await self._door.release(holder)
             del self._over[holder]
             self._forget(calls)

@@ -68,3 +68,38 @@ async def test_it_goes_on_until_objects_can_be_reached(run):
     holds.add([HoldRow(1, "call_a_1", ("x",))], [])
     await eventually(lambda: holds.is_idle)
     assert door.held == {"call_a_1": {"x"}}
+
+
+class Slow(MemoryObjects):
+    """Takes its time; whatever it is told and has done is on its list."""
+
+    def __init__(self, while_holding):
+        super().__init__()
+        self._while_holding = while_holding
+        self.released = set()
+
+    async def hold(self, holder, digests):
+        await super().hold(holder, tuple(digests))
+        self._while_holding()
+
+    async def release(self, holder):
+        await super().release(holder)
+        self.released.add(holder)
+
+
+async def test_what_comes_while_objects_are_told_of_its_holder_is_told_too(run):
+    late = [HoldRow(1, "call_a_1", ("result",))]
+    door = Slow(lambda: holds.add([late.pop()], []) if late else None)
+    holds, _ = run(door)
+    holds.add([HoldRow(1, "call_a_1", ("argument",))], [])
+    await eventually(lambda: holds.is_idle)
+    assert door.held == {"call_a_1": {"argument", "result"}}
+
+
+async def test_a_hold_that_comes_with_its_release_while_objects_are_told_is_no_hold_for_ever(run):
+    late = [HoldRow(1, "call_a_1", ("result",))]
+    door = Slow(lambda: holds.add([late.pop()], [(1, "call_a_1")]) if late else None)
+    holds, forgotten = run(door)
+    holds.add([HoldRow(1, "call_a_1", ("argument",)), HoldRow(2, "call_a_2", ("x",))], [])
+    await eventually(lambda: holds.is_idle)
+    assert (door.held, door.released, forgotten) == ({"call_a_2": {"x"}}, {"call_a_1"}, [1])
