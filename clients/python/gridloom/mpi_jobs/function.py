@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gridloom.client import Client
     from gridloom.mpi_jobs.future import MpiFuture
+    from gridloom.mpi_jobs.signature import MpiSignature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,6 +73,12 @@ class MpiFunction(Generic[P, R]):
         """The same on this client's platform."""
         future: MpiFuture[Any] = client.mpi.submit_with(self._function, self._options, args, kwargs)
         return future
+
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> MpiSignature:
+        """A call to be made later, or several times: by a scaling study, say."""
+        from gridloom.mpi_jobs.signature import MpiSignature
+
+        return MpiSignature(self, args, kwargs)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if importable(self):

@@ -258,6 +258,7 @@ class Agent:
         failure = self._judged()
         self._leave_report(failure)
         if failure is None:
+            self._leave_times()
             return 0
         from gridloom.worker.mpi.leftovers import free_shared_memory
 
@@ -306,6 +307,13 @@ class Agent:
         with contextlib.suppress(OSError):  # a full disk: the reason is told all the same
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self._call.report(failure).encoded())
+
+    def _leave_times(self) -> None:
+        """For a scaling study, which wants to know how long the ranks were at work."""
+        if name := self._environment.get(names.TIMES_VARIABLE):
+            from gridloom.worker.mpi.times import leave_times
+
+            leave_times(self._here / name, self._folder)
 
     def _tell_supervisor(self, failure: Failure) -> None:
         if not self._report_file:

@@ -90,6 +90,13 @@ class RankFolder:
                 found.append(rank_exit(rank, code, at))
         return in_order(found)
 
+    def began_at(self, rank: int) -> float | None:
+        """When the rank's program was about to be executed; None: it was not."""
+        try:
+            return (self.path / f"pid.{rank}").stat().st_mtime
+        except OSError:
+            return None
+
     def _number(self, name: str) -> int | None:
         try:
             return int((self.path / name).read_text(encoding="ascii"))

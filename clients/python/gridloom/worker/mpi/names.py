@@ -12,6 +12,8 @@ MODULES_VARIABLE = "GRIDLOOM_MPI_MODULES"
 ROOT_ONLY_VARIABLE = "GRIDLOOM_MPI_ROOT_ONLY"
 # Set: the rank waits for calls, numbers of which come through a pipe of its own.
 WORLD_VARIABLE = "GRIDLOOM_MPI_WORLD"
+# Set: where, below the working folder, the agent is to leave the times of a program's ranks.
+TIMES_VARIABLE = "GRIDLOOM_MPI_TIMES"
 # Behind a number there: what the call before it has left in flight must not reach this one.
 FRESH = "fresh"
 # In the place of a call there: no more come.

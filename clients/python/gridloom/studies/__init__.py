@@ -1,0 +1,1 @@
+"""Scaling studies: the same work at several widths, and what speedup and efficiency come to."""

@@ -1,0 +1,30 @@
+"""When each rank of a program began and ended, for whoever measures it: see `gridloom.studies`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gridloom.worker.mpi.folder import RankFolder
+
+
+def leave_times(path: Path, folder: RankFolder) -> None:
+    """Write the times of the ranks on this host, and which processors they may use.
+
+    A rank begins when the launcher has come to executing its program. The times are those of the
+    files that say so: good to some milliseconds.
+    """
+    from gridloom.worker.measuring import processors
+
+    ranks = [
+        {"rank": end.rank, "began_at": began_at, "ended_at": end.at}
+        for end in folder.exits()
+        if (began_at := folder.began_at(end.rank)) is not None
+    ]
+    with contextlib.suppress(OSError):  # a full disk: who measures says that there are no times
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"ranks": ranks, **processors()}), encoding="utf-8")
