@@ -183,6 +183,13 @@ class StorageFullError(GridloomError):
     """The platform's disk is full: nothing was accepted."""
 
 
+class PayloadLostError(GridloomError):
+    """Arguments or a result that were not durable (`durable=False`) are gone.
+
+    The machine was started anew, or its shared memory was emptied.
+    """
+
+
 class InternalError(GridloomError):
     """A defect of the platform. Its log says more."""
 

@@ -11,6 +11,7 @@ given to `parallel_config` besides.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
@@ -85,9 +86,10 @@ class GridloomBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         known, before = as_function(func)
         route = self._with_options(known).route(self._calls())
         codec = PayloadCodec(route.session.objects, inline_limit_bytes=_BY_REFERENCE_BYTES)
-        encoded = codec.encode_arguments(before, {})
+        encode = partial(codec.encode_arguments, before, {}, durable=route.durable)
+        encoded = encode()
         future: CallFuture[Any] = CallFuture(route.session, "joblib")
-        put_encoded(route, future, encoded, lambda: codec.encode_arguments(before, {}))
+        put_encoded(route, future, encoded, encode)
         self._open.add(future)
         future.add_done_callback(self._open.discard)
         if callback is not None:

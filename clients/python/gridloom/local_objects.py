@@ -6,7 +6,6 @@ another machine, or of another user, does not find the folder's mark and never g
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import threading
@@ -15,6 +14,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from gridloom.pages import private_mapping
 
 if TYPE_CHECKING:
     from gridloom.api.objects.v1.objects_pb2 import LocalStore
@@ -110,24 +111,12 @@ class LocalDraft:
 
 
 def _mapped(number: int, size: int) -> memoryview | None:
-    """The file as private memory; None where it is empty.
-
-    By hand: an `mmap` keeps a descriptor of its own, and a program may hold thousands of arrays.
-    """
-    import ctypes
-
+    """The file as private memory; None where it is empty."""
     if not size:
         return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
-    address = libc.mmap(None, size, protection, mmap.MAP_PRIVATE, number, 0)
-    if address in {None, ctypes.c_void_p(-1).value}:
-        raise OSError(ctypes.get_errno(), "a content cannot be mapped")
-    array = (ctypes.c_ubyte * size).from_address(address)
+    array, unmap = private_mapping(number, size)
     # The view holds the array: the memory lasts as long as anybody looks at it.
-    gone = weakref.finalize(array, libc.munmap, ctypes.c_void_p(address), ctypes.c_size_t(size))
+    gone = weakref.finalize(array, unmap)
     # Somebody may still look at it while the interpreter ends.
     gone.atexit = False
     return memoryview(array).cast("B")

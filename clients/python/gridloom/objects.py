@@ -8,6 +8,7 @@ where it was when the platform falls silent.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 import threading
@@ -16,15 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gridloom.api.objects.v1 import objects_pb2
-from gridloom.errors import InvalidRequestError
+from gridloom.errors import InvalidRequestError, NotFoundError, PayloadLostError
 from gridloom.local_objects import LEAST_BYTES, LocalFolder
 from gridloom.operation import Call
+from gridloom.segments import PREFIX, SharedFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gridloom.channel import Connection, Route
     from gridloom.local_objects import LocalDraft
+    from gridloom.segments import Place
 
 Bytes = bytes | bytearray | memoryview
 
@@ -32,6 +35,8 @@ CHUNK_BYTES = 1024 * 1024
 # Objects that nobody holds go by age, which is far longer.
 _REMEMBERED_S = 300.0
 _REMEMBERED_MOST = 100_000
+
+_log = logging.getLogger("gridloom.objects")
 
 
 def digest_of(data: Bytes) -> str:
@@ -88,6 +93,8 @@ class ObjectsClient:
         self._known = _Known(clock)
         # Where contents can be reached without the service: known once it was asked for something.
         self._local: LocalFolder | None = None
+        self._memory: SharedFolder | None = None
+        self._has_asked_for_memory = False
 
     def put_bytes(self, data: Bytes) -> str:
         """Store the bytes and return their digest. They are on disk when it returns."""
@@ -159,6 +166,67 @@ class ObjectsClient:
             else:
                 absent.append(digest)
         return absent
+
+    # ---- what need not be durable
+
+    def has_memory(self) -> bool:
+        """Whether the platform's shared memory is within reach; what is not goes to disk."""
+        if not self._has_asked_for_memory:
+            self._memory = self._found_memory()
+            self._has_asked_for_memory = True
+            if self._memory is None:
+                _log.warning(
+                    "durable=False has no effect: the platform has no shared memory with this"
+                    " process; large values are on its disk before a call is accepted"
+                )
+        return self._memory is not None
+
+    def share(self, parts: Sequence[memoryview]) -> Sequence[Place] | None:
+        """Put the bytes into shared memory; None: there is none here, or no room."""
+        if not self.has_memory():
+            return None
+        assert self._memory is not None
+        try:
+            return self._memory.write(parts)
+        except OSError:  # the folder is gone: the platform has stopped since, and begun anew
+            self._has_asked_for_memory = False
+        if not self.has_memory():
+            return None
+        try:
+            return self._memory.write(parts)
+        except OSError as error:
+            _log.warning("shared memory cannot be written, values go to disk: %s", error)
+            return None
+
+    def shared(self, name: str) -> bytearray | memoryview:
+        """A whole segment of shared memory, for the caller to keep and change.
+
+        Where the memory is not within reach, by the service. PayloadLostError where it is gone.
+        """
+        if not self._has_asked_for_memory:
+            self._memory = self._found_memory()
+            self._has_asked_for_memory = self._memory is not None
+        found = None if self._memory is None else self._memory.read(name)
+        if found is not None:
+            return found
+        target = _Memory()
+        try:
+            self._get(PREFIX + name, target)
+        except NotFoundError as error:
+            raise PayloadLostError(
+                "a value that was not durable (durable=False) is gone from the platform's shared"
+                f" memory: the machine was started anew, or its result was read already ({name})"
+            ) from error
+        return target.data
+
+    def _found_memory(self) -> SharedFolder | None:
+        request = objects_pb2.StatObjectsRequest(shared_memory=True)
+        answer = self._connection.call(Call("objects", "StatObjects", request))
+        if not answer.HasField("shared_memory"):
+            return None
+        return SharedFolder.found(answer.shared_memory)
+
+    # ---- how
 
     def _early_draft(self, view: memoryview) -> LocalDraft | None:
         """Begin to write while the digest is found; not what may well be there already.

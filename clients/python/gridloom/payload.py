@@ -2,8 +2,8 @@
 
 A value is pickled by plain pickle where that is right, by cloudpickle where it is not (lambdas,
 local functions, whatever lives in `__main__`). Small values stay in one piece; of large ones the
-buffers (arrays) and, if need be, the pickle itself go through `objects` and the envelope holds
-their digests. An object that stands for another call's result is left out and counted: the worker
+buffers (arrays) and, if need be, the pickle itself lie elsewhere (`large`) and the envelope says
+where. An object that stands for another call's result is left out and counted: the worker
 puts the result in its place.
 """
 
@@ -12,15 +12,20 @@ from __future__ import annotations
 import io
 import pickle
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gridloom.errors import InternalError, PayloadTooLargeError, UnpicklableError
+from gridloom.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gridloom.api.functions.v1.call_pb2 import LargePayload
+    from gridloom import large
     from gridloom.api.functions.v1.worker_pb2 import UnitInput
+    from gridloom.segments import Place
+else:
+    large = LazyModule("gridloom.large")
 
 PROTOCOL = 5
 INLINE = b"\x01"
@@ -50,6 +55,17 @@ class Objects(Protocol):
 
     def get_bytes(self, digest: str) -> bytearray | memoryview:
         """The bytes with this digest, for the caller to keep and change."""
+        ...
+
+    def share(self, parts: Sequence[memoryview]) -> Sequence[Place] | None:
+        """Put the bytes into shared memory; None: there is none here, or no room."""
+        ...
+
+    def shared(self, name: str) -> bytearray | memoryview:
+        """A whole segment of shared memory, for the caller to keep and change.
+
+        PayloadLostError where it is gone.
+        """
         ...
 
 
@@ -129,15 +145,18 @@ class PayloadCodec:
         self.inline_limit_bytes = inline_limit_bytes
         self.payload_limit_bytes = payload_limit_bytes
 
-    def encode_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Encoded:
-        """The envelope of a call's arguments.
+    def encode_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = True
+    ) -> Encoded:
+        """The envelope of a call's arguments; not `durable`: large ones may be in shared memory.
 
         Raises `UnpicklableError` that names the part ("args[0].lock") and `PayloadTooLargeError`.
         """
         small = self._small((args, kwargs))
         if small is not None:
             return small
-        return self._encode((args, kwargs), "the arguments", lambda: _argument_roots(args, kwargs))
+        roots = partial(_argument_roots, args, kwargs)
+        return self._encode((args, kwargs), "the arguments", roots, durable=durable)
 
     def _small(self, value: Any) -> Encoded | None:
         """The envelope of most values: plain, small, without anything that waits; else None."""
@@ -151,18 +170,25 @@ class PayloadCodec:
         return Encoded(INLINE + body)
 
     def encode_chunk(
-        self, items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]], first: int = 0
+        self,
+        items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
+        first: int = 0,
+        *,
+        durable: bool = True,
     ) -> Encoded:
         """The envelope of a chunk: a pair `(args, kwargs)` an item. `first` numbers the items."""
-        return self._encode(items, "the arguments", lambda: _chunk_roots(items, first))
+        roots = partial(_chunk_roots, items, first)
+        return self._encode(items, "the arguments", roots, durable=durable)
 
-    def encode_value(self, value: Any) -> Encoded:
+    def encode_value(self, value: Any, *, durable: bool = True) -> Encoded:
         """The envelope of a result. An object that waits for a call travels as itself."""
-        return self._encode(value, "the result", lambda: [("result", value)], whole=True)
+        roots = partial(_result_roots, [value])
+        return self._encode(value, "the result", roots, whole=True, durable=durable)
 
-    def encode_values(self, values: list[Any]) -> Encoded:
+    def encode_values(self, values: list[Any], *, durable: bool = True) -> Encoded:
         """The envelope of the results of a run of a chunk's items."""
-        return self._encode(values, "the results", lambda: _result_roots(values), whole=True)
+        roots = partial(_result_roots, values)
+        return self._encode(values, "the results", roots, whole=True, durable=durable)
 
     def encode_function(self, function: Callable[..., Any], bundle: str = "") -> Encoded:
         """The envelope of a function: it may live anywhere, also in `__main__` or in no module.
@@ -188,7 +214,7 @@ class PayloadCodec:
             body = envelope[1:] if small else memoryview(envelope)[1:]
             return pickle.loads(body) if resolve is None else _load(body, (), resolve)  # noqa: S301
         if kind == LARGE:
-            return self._decode_large(envelope, resolve)
+            return _load(*large.opened(envelope, self._objects), resolve)
         raise InternalError(f"an envelope begins with {bytes(kind)!r}, which nothing here can open")
 
     def decode_function(self, envelope: bytes) -> tuple[Callable[..., Any], str]:
@@ -209,6 +235,7 @@ class PayloadCodec:
         roots: Callable[[], Iterable[tuple[str, Any]]],
         *,
         whole: bool = False,
+        durable: bool = True,
     ) -> Encoded:
         try:
             pickled = _pickle_plain(value, whole=whole) or _pickle_by_value(value, whole=whole)
@@ -217,7 +244,7 @@ class PayloadCodec:
         body, buffers, dependencies = pickled
         if not buffers and len(body) < self.inline_limit_bytes:
             return _new(Encoded, (INLINE + body, (), dependencies))
-        return self._seal(pickled, what)
+        return self._seal(pickled, what, durable=durable)
 
     def _encode_by_value(self, value: Any, roots: Iterable[tuple[str, Any]]) -> Encoded:
         try:
@@ -226,7 +253,7 @@ class PayloadCodec:
             raise _unpicklable(roots, error) from error
         return self._seal(pickled, "the function")
 
-    def _seal(self, pickled: Pickled, what: str) -> Encoded:
+    def _seal(self, pickled: Pickled, what: str, *, durable: bool = True) -> Encoded:
         body = pickled.body
         if not pickled.buffers and len(body) < self.inline_limit_bytes:
             return Encoded(INLINE + body, (), pickled.dependencies)
@@ -240,59 +267,14 @@ class PayloadCodec:
                 size_bytes=size,
                 limit_bytes=limit,
             )
-        return self._seal_large(pickled, by_reference=size >= self.inline_limit_bytes)
+        if size < self.inline_limit_bytes:
+            return large.sealed_inside(pickled)
+        assert self._objects is not None
+        return large.sealed(pickled, self._objects, self.inline_limit_bytes, durable=durable)
 
-    def _seal_large(self, pickled: Pickled, *, by_reference: bool) -> Encoded:
-        from gridloom.api.functions.v1 import call_pb2
-
-        large = call_pb2.LargePayload()
-        digests: list[str] = []
-
-        def place(data: bytes | memoryview) -> str:
-            assert self._objects is not None
-            digests.append(self._objects.put_bytes(data))
-            return digests[-1]
-
-        for part in pickled.buffers:
-            buffer = large.buffers.add(size_bytes=part.nbytes)
-            if by_reference:
-                buffer.digest = place(part)
-            else:
-                buffer.data = bytes(part)
-        if by_reference and len(pickled.body) >= min(OUT_OF_BAND_BYTES, self.inline_limit_bytes):
-            large.pickle_digest = place(pickled.body)
-        else:
-            large.pickle = pickled.body
-        return Encoded(
-            LARGE + large.SerializeToString(), tuple(dict.fromkeys(digests)), pickled.dependencies
-        )
-
-    def _decode_large(
-        self, envelope: bytes | memoryview, resolve: Callable[[int], Any] | None
-    ) -> Any:
-        from gridloom.api.functions.v1 import call_pb2
-
-        large = call_pb2.LargePayload.FromString(bytes(envelope[1:]))
-        if large.WhichOneof("body") == "pickle_digest":
-            body: bytes | bytearray | memoryview = self._fetch(large.pickle_digest)
-        else:
-            body = large.pickle
-        return _load(body, self._buffers(large), resolve)
-
-    def _buffers(self, large: LargePayload) -> Iterable[bytearray | memoryview]:
-        for part in large.buffers:
-            place = part.WhichOneof("place")
-            if place == "digest":
-                yield self._fetch(part.digest)
-            elif place == "data":
-                yield bytearray(part.data)
-            else:
-                raise InternalError("a value lies in shared memory, which nothing here can reach")
-
-    def _fetch(self, digest: str) -> bytearray | memoryview:
-        if self._objects is None:
-            raise InternalError(f"a value lies in object {digest}, which nothing here can reach")
-        return self._objects.get_bytes(digest)
+    def pin(self, envelope: bytes) -> bytes:
+        """The same envelope, which keeps what it refers to in shared memory until it is opened."""
+        return large.pinned(envelope, self._objects)
 
 
 # ---- pickling
@@ -379,7 +361,7 @@ class _InputsUnpickler(pickle.Unpickler):
     def __init__(
         self,
         body: bytes | bytearray | memoryview,
-        buffers: Iterable[bytearray | memoryview],
+        buffers: Iterable[bytes | bytearray | memoryview],
         resolve: Callable[[int], Any],
     ) -> None:
         super().__init__(io.BytesIO(body), buffers=buffers)
@@ -395,7 +377,7 @@ class _InputsUnpickler(pickle.Unpickler):
 
 def _load(
     body: bytes | bytearray | memoryview,
-    buffers: Iterable[bytearray | memoryview],
+    buffers: Iterable[bytes | bytearray | memoryview],
     resolve: Callable[[int], Any] | None,
 ) -> Any:
     if resolve is None:

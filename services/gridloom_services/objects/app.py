@@ -14,12 +14,14 @@ from gridloom_services.common.store import Database
 from gridloom_services.objects.meters import objects_meters
 from gridloom_services.objects.objects import Objects, Policy
 from gridloom_services.objects.schema import SCHEMA
+from gridloom_services.objects.segments import NoSharedMemory, SharedMemory
 from gridloom_services.objects.service import ObjectsServicer
 
 if TYPE_CHECKING:
     import grpc
 
     from gridloom_services.common.app import PlatformContext
+    from gridloom_services.objects.segments import Segments
     from gridloom_services.objects.settings import ObjectsSettings
     from gridloom_services.objects.store.base import ContentStore
 
@@ -27,6 +29,9 @@ SERVICE = "gridloom.api.objects.v1.ObjectsService"
 
 # Rows are few and small here: the log between checkpoints may be short.
 _WAL_BYTES = 1 << 20
+
+# How often shared memory is looked through, where anybody has used it.
+_TIDY_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +51,13 @@ async def build(context: PlatformContext, settings: ObjectsSettings) -> ObjectsA
         inline_bytes=settings.inline_bytes,
         chunk_bytes=context.limits.chunk,
     )
-    objects = Objects(database, contents, policy, meters=objects_meters(context.metrics))
+    objects = Objects(
+        database,
+        contents,
+        policy,
+        meters=objects_meters(context.metrics),
+        segments=_segments(context, settings),
+    )
     return ObjectsApp(database, objects, settings.sweep_every_s)
 
 
@@ -63,6 +74,14 @@ def _contents(context: PlatformContext, settings: ObjectsSettings) -> ContentSto
     from gridloom_services.objects.store.remote import FsspecContents
 
     return FsspecContents(settings.store_url, context.folder("objects") / "drafts")
+
+
+def _segments(context: PlatformContext, settings: ObjectsSettings) -> Segments:
+    """Memory that processes of this machine share with us, where there is any."""
+    folder = Path(settings.memory_folder)
+    if not settings.memory_folder or not settings.memory_share or not folder.is_dir():
+        return NoSharedMemory()
+    return SharedMemory(folder, context.folder("objects"), settings.memory_share)
 
 
 class ObjectsApp:
@@ -87,6 +106,8 @@ class ObjectsApp:
         """Begin to clean up, in the background."""
         self._background.start(self._scan(), "scan for litter")
         self._background.repeat(self._sweep, self._sweep_every_s, "sweep")
+        await self._objects.resume_segments()
+        self._background.repeat(self._objects.tidy_segments, _TIDY_S, "tidy shared memory")
 
     async def drain(self) -> None:
         """Puts and gets that are under way come to their end by themselves."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gridloom.segments import PREFIX
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -66,6 +67,9 @@ _FIND = select(objects.c.digest, objects.c.size_bytes).where(
     objects.c.digest.in_(bindparam("digests", expanding=True))
 )
 _CONTENT = select(objects.c.content).where(objects.c.digest == bindparam("digest"))
+_SEGMENTS = select(object_holds.c.digest).where(
+    object_holds.c.digest >= PREFIX, object_holds.c.digest < f"{PREFIX}~"
+)
 
 
 def find(connection: Connection, digests: Collection[str]) -> dict[str, ObjectRef]:
@@ -123,11 +127,30 @@ def hold(connection: Connection, holder: str, digests: Collection[str]) -> list[
     return [digest for digest in dict.fromkeys(digests) if digest not in there]
 
 
-def release(connection: Connection, holder: str, now_s: int) -> None:
-    """Let go of everything that the holder has. Its age counts from now."""
+def hold_segments(connection: Connection, holder: str, names: Collection[str]) -> None:
+    """Hold segments: they have no rows of their own."""
+    rows = [{"holder": holder, "digest": name} for name in names]
+    connection.execute(insert_or(connection, object_holds).on_conflict_do_nothing(), rows)
+
+
+def held_segments(connection: Connection) -> list[str]:
+    """All segments that anybody holds."""
+    return list(connection.execute(_SEGMENTS.distinct()).scalars())
+
+
+def release(connection: Connection, holder: str, now_s: int) -> list[str]:
+    """Let go of everything that the holder has. Its age counts from now.
+
+    Returns the segments among it that nobody holds any more.
+    """
     held = select(object_holds.c.digest).where(object_holds.c.holder == holder)
     connection.execute(update(objects).where(objects.c.digest.in_(held)).values(used_s=now_s))
+    segments = set(connection.execute(_SEGMENTS.where(object_holds.c.holder == holder)).scalars())
     connection.execute(delete(object_holds).where(object_holds.c.holder == holder))
+    if segments:
+        still = _SEGMENTS.where(object_holds.c.digest.in_(segments))
+        segments -= set(connection.execute(still).scalars())
+    return sorted(segments)
 
 
 def expire(connection: Connection, before_s: int, limit: int) -> list[str]:

@@ -25,6 +25,8 @@ from gridloom_services.common.store import GroupCommit
 from gridloom_services.objects.inline import InlineDraft, InlineReader
 from gridloom_services.objects.locks import KeyedLocks
 from gridloom_services.objects.meters import objects_meters
+from gridloom_services.objects.ref import ObjectRef
+from gridloom_services.objects.segments import NoSharedMemory, is_segment
 from gridloom_services.objects.upload import Upload
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from gridloom_services.common.store import Database
     from gridloom_services.objects import catalogue
     from gridloom_services.objects.meters import Meters
-    from gridloom_services.objects.ref import ObjectRef
+    from gridloom_services.objects.segments import Memory, Segments
     from gridloom_services.objects.store.base import ContentStore, Draft, LocalFolder, Reader
 else:
     # With SQLAlchemy, at the first object: a start has none.
@@ -82,10 +84,12 @@ class Objects:
         policy: Policy,
         clock: Callable[[], float] = time.time,
         meters: Meters | None = None,
+        segments: Segments | None = None,
     ) -> None:
         self._database = database
         self._commits = GroupCommit(database)
         self._contents = contents
+        self._segments = segments or NoSharedMemory()
         self._policy = policy
         self._clock = clock
         self._meters = meters or objects_meters()
@@ -99,6 +103,9 @@ class Objects:
         if self._unfinished:
             await asyncio.wait(self._unfinished)
         await self._commits.join()
+        if self._segments.is_open():
+            held = await self._held_segments()
+            await self._in_thread(self._segments.close, lambda: held)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
 
     # ---- in
@@ -248,7 +255,11 @@ class Objects:
 
         NotFoundError if it does not exist, InvalidRequestError for a range beyond its end.
         """
-        (ref,) = await self.find([digest])
+        reader: Reader | None = None
+        if is_segment(digest):
+            ref, reader = await self._open_segment(digest)
+        else:
+            (ref,) = await self.find([digest])
         if ref is None:
             raise NotFoundError(f"there is no object {digest}", field="digest", given=digest)
         if not 0 <= offset <= ref.size_bytes or length < 0:
@@ -258,7 +269,7 @@ class Objects:
                 given=offset,
                 allowed=f"0 to {ref.size_bytes}",
             )
-        reader = await self._opened(ref)
+        reader = reader or await self._opened(ref)
         end = min(ref.size_bytes, offset + length) if length else ref.size_bytes
         try:
             async with aclosing(self._chunks(reader, offset, end)) as chunks:
@@ -301,9 +312,14 @@ class Objects:
 
     # ---- for how long
 
-    async def hold(self, holder: str, digests: Sequence[str]) -> list[str]:
+    async def hold(self, holder: str, names: Sequence[str]) -> list[str]:
         """Keep them until `release(holder)`; those that do not exist. No holder: used now."""
         now = int(self._clock())
+        digests = [name for name in names if not is_segment(name)]
+        segments = [name for name in names if is_segment(name)]
+        if segments:
+            missing = await self._hold_segments(holder, segments)
+            return missing + (await self.hold(holder, digests) if digests else [])
 
         def keep(connection: Connection) -> list[str]:
             if holder:
@@ -317,7 +333,10 @@ class Objects:
     async def release(self, holder: str) -> None:
         """Let go of all that the holder keeps. What nobody else holds goes by age from now on."""
         now = int(self._clock())
-        await self._commits.submit(partial(catalogue.release, holder=holder, now_s=now))
+        release = partial(catalogue.release, holder=holder, now_s=now)
+        segments = await self._commits.submit(release)
+        if segments:
+            await self._in_thread(self._segments.retire, segments)
 
     async def sweep(self) -> int:
         """Remove what nobody holds and nobody has used for the time of retention; how many."""
@@ -353,6 +372,37 @@ class Objects:
         """For who holds the digest's lock."""
         if not await self._database.read(partial(catalogue.find, digests=[digest])):
             await self._in_thread(self._contents.remove, digest)
+
+    # ---- what need not be durable
+
+    async def memory(self) -> Memory | None:
+        """Return where processes of this machine and user leave segments themselves."""
+        return await self._in_thread(self._segments.memory)
+
+    async def resume_segments(self) -> None:
+        """Take up the segments that were there before a start."""
+        await self._in_thread(self._segments.resume)
+
+    async def tidy_segments(self) -> int:
+        """Give back those that nobody needs; how many."""
+        held = await self._held_segments()
+        return await self._in_thread(self._segments.tidy, lambda: held)
+
+    async def _held_segments(self) -> set[str]:
+        if not self._segments.is_open():
+            return set()
+        return set(await self._database.read(catalogue.held_segments))
+
+    async def _hold_segments(self, holder: str, names: Sequence[str]) -> list[str]:
+        sizes = await self._in_thread(lambda: [self._segments.size(name) for name in names])
+        there = [name for name, size in zip(names, sizes, strict=True) if size is not None]
+        if there:
+            await self._commits.submit(partial(catalogue.hold_segments, holder=holder, names=there))
+        return [name for name in names if name not in there]
+
+    async def _open_segment(self, name: str) -> tuple[ObjectRef | None, Reader | None]:
+        found = await self._in_thread(self._segments.reader, name)
+        return (None, None) if found is None else (ObjectRef(name, found[1]), found[0])
 
     # ---- how
 

@@ -8,6 +8,7 @@ import re
 from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
+from gridloom_services.objects.segments import is_segment
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -30,6 +31,11 @@ def check_digest(digest: str) -> str:
             allowed="sha256: and 64 lower-case hexadecimal digits",
         )
     return digest
+
+
+def check_name(name: str) -> str:
+    """The digest of an object or the name of a segment; InvalidRequestError if it is neither."""
+    return name if is_segment(name) else check_digest(name)
 
 
 class Sha256:

@@ -8,7 +8,7 @@ from gridloom.api.objects.v1 import objects_pb2 as pb
 from gridloom.api.objects.v1 import objects_pb2_grpc
 
 from gridloom_services.common.errors import InvalidRequestError
-from gridloom_services.objects.ref import ObjectRef, check_digest
+from gridloom_services.objects.ref import ObjectRef, check_digest, check_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gridloom_services.objects.objects import Objects
+    from gridloom_services.objects.segments import Memory
     from gridloom_services.objects.store.base import LocalFolder
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -47,7 +48,7 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
     ) -> AsyncIterator[pb.GetObjectResponse]:
         """The reference with the first chunk (or alone), then chunks."""
         del context
-        digest = check_digest(request.digest)
+        digest = check_name(request.digest)
         reading = self._objects.reading(digest, request.offset, request.length_bytes)
         async with reading as (ref, chunks):
             first: pb.ObjectRef | None = _object(ref)
@@ -65,8 +66,10 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         digests = _digests(request.digests)
         found = await self._objects.find(digests)
         local = self._objects.local()
+        memory = await self._objects.memory() if request.shared_memory else None
         return pb.StatObjectsResponse(
             local=None if local is None else _local(local, self._objects.reserve_bytes),
+            shared_memory=None if memory is None else _memory(memory),
             objects=[
                 pb.ObjectStat(object=_object(ref or ObjectRef(digest, 0)), exists=ref is not None)
                 for digest, ref in zip(digests, found, strict=True)
@@ -123,8 +126,14 @@ def _local(folder: LocalFolder, reserve_bytes: int) -> pb.LocalStore:
     return pb.LocalStore(folder=str(folder.path), mark=folder.mark, reserve_bytes=reserve_bytes)
 
 
+def _memory(memory: Memory) -> pb.SharedMemory:
+    return pb.SharedMemory(
+        folder=str(memory.path), mark=memory.mark, reserve_bytes=memory.reserve_bytes
+    )
+
+
 def _digests(given: Iterable[str]) -> list[str]:
-    digests = [check_digest(digest) for digest in given]
+    digests = [check_name(digest) for digest in given]
     if len(digests) > _MOST_DIGESTS:
         raise InvalidRequestError(
             f"{len(digests)} digests in one request",

@@ -26,3 +26,7 @@ class ObjectsSettings:
     sweep_every_s: float = bounded(600.0, least=0.01)
     # No put may leave less than this free: the platform's databases live on the same disk.
     reserve_bytes: int = bounded(256 << 20, least=0)
+    # Where payloads may lie that need not be durable; empty: nowhere, they are objects too.
+    memory_folder: str = "/dev/shm"  # noqa: S108  # a folder of our own in it
+    # How much of that, and of the machine's memory, they may take together.
+    memory_share: float = bounded(0.5, least=0, most=1)

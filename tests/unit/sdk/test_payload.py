@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import pickle
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from gridloom.api.functions.v1 import call_pb2, worker_pb2
-from gridloom.errors import InternalError, PayloadTooLargeError, UnpicklableError
+from gridloom.api.functions.v1 import worker_pb2
+from gridloom.errors import InternalError, PayloadLostError, PayloadTooLargeError, UnpicklableError
 from gridloom.payload import INLINE, LARGE, PayloadCodec, Pending
+from gridloom.segments import Place
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +34,23 @@ values = st.recursive(
 class DictionaryObjects:
     """`objects` in a dictionary."""
 
-    def __init__(self):
+    def __init__(self, *, has_memory=True):
         self.stored = {}
+        self.segments = {}
+        self.has_memory = has_memory
+
+    def share(self, parts):
+        if not self.has_memory:
+            return None
+        name = f"{len(self.segments):032x}"
+        self.segments[name] = b"".join(bytes(part) for part in parts)
+        ends = [0, *itertools.accumulate(part.nbytes for part in parts)]
+        return [Place(name, offset) for offset in ends[:-1]]
+
+    def shared(self, name):
+        if name not in self.segments:
+            raise PayloadLostError(name)
+        return memoryview(bytearray(self.segments[name]))
 
     def put_bytes(self, data):
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
@@ -308,9 +325,55 @@ def test_an_unknown_envelope_is_refused(codec):
         codec.decode(b"\x07rest")
 
 
-def test_a_segment_of_shared_memory_is_refused_where_it_cannot_be_reached(codec):
-    body = pickle.dumps(pickle.PickleBuffer(b"x"), 5, buffer_callback=lambda _: False)
-    large = call_pb2.LargePayload(pickle=body)
-    large.buffers.add(size_bytes=1, segment=call_pb2.Segment(arena="a"))
-    with pytest.raises(InternalError, match="shared memory"):
-        codec.decode(LARGE + large.SerializeToString())
+def test_a_segment_of_shared_memory_is_refused_where_it_cannot_be_reached():
+    encoded = PayloadCodec(DictionaryObjects()).encode_value(BIG, durable=False)
+    with pytest.raises(InternalError, match="nothing here can reach"):
+        PayloadCodec().decode(encoded.data)
+
+
+BIG = bytearray(b"big" * 700_000)
+
+
+def test_what_need_not_be_durable_lies_in_one_segment_and_is_named_to_be_held(codec, objects):
+    arrays = [bytearray(b"a" * 800_000), bytearray(b"b" * 900_000)]
+    encoded = codec.encode_arguments(tuple(map(pickle.PickleBuffer, arrays)), {}, durable=False)
+    (name,) = objects.segments
+    assert (encoded.objects, objects.stored) == ((f"shm:{name}",), {})
+    args, _ = codec.decode(encoded.data)
+    assert [bytes(one) for one in args] == arrays
+    args[0][:1] = b"x"  # the caller's own
+    assert bytes(codec.decode(encoded.data)[0][0]) == arrays[0]
+
+
+def test_a_large_pickle_that_need_not_be_durable_lies_there_too(codec, objects):
+    texts = [str(n) for n in range(400_000)]
+    encoded = codec.encode_value(texts, durable=False)
+    assert (len(objects.segments), objects.stored) == (1, {})
+    assert codec.decode(encoded.data) == texts
+
+
+def test_without_shared_memory_it_is_stored_like_everything():
+    objects = DictionaryObjects(has_memory=False)
+    codec = PayloadCodec(objects)
+    encoded = codec.encode_values([BIG], durable=False)
+    assert set(encoded.objects) == set(objects.stored)
+    assert codec.decode(encoded.data) == [BIG]
+
+
+def test_small_values_stay_in_their_envelope_whatever_was_asked(codec, objects):
+    encoded = codec.encode_chunk([((bytearray(300_000),), {})], durable=False)
+    assert (encoded.objects, objects.segments, objects.stored) == ((), {}, {})
+
+
+def test_a_pinned_envelope_is_opened_when_its_segment_is_gone(codec, objects):
+    envelope = codec.encode_value(BIG, durable=False).data
+    kept = codec.pin(envelope)
+    objects.segments.clear()
+    assert (kept, codec.decode(kept)) == (envelope, BIG)
+    with pytest.raises(PayloadLostError):
+        codec.decode(envelope)
+
+
+def test_an_envelope_without_segments_is_pinned_as_it_is(codec):
+    envelope = codec.encode_value(BIG).data
+    assert codec.pin(envelope) is envelope

@@ -148,6 +148,7 @@ class Calls:
         digest = session.digest_of(function.function)
         spec = call_spec(options, digest, self.defaults, python=interpreter(self.connection))
         spec.group = group
+        spec.not_durable = spec.not_durable and session.objects.has_memory()
         refusals = session.refusals
         return Route(
             calls=self,
@@ -158,6 +159,7 @@ class Calls:
             workers=expected_parallelism(options, self.connection),
             refusals=refusals,
             listener=output_listener(options.get("output")),
+            durable=not spec.not_durable,
             tracker=getattr(options.get("pool"), "tracker", None),
         )
 

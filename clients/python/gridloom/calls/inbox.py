@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from gridloom.api.functions.v1 import call_pb2
 from gridloom.calls.output import Printed
+from gridloom.payload import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gridloom.api.functions.v1.session_pb2 import OpenSessionResponse
     from gridloom.calls.outbox import Outbox
 
+OK = call_pb2.CALL_STATUS_OK
 REFUSED = call_pb2.CALL_STATUS_REFUSED
 # So many results are confirmed even where nothing else is to be said.
 CONFIRM_AT_LATEST = 1000
@@ -38,12 +40,17 @@ class Inbox:
         listeners: dict[int, Callable[[Printed], None]],
         session: str,
         refused: Callable[[], None],
+        pin: Callable[[bytes], bytes],
     ) -> None:
-        """`refused` is told of calls that were refused, before those who wait for them are."""
+        """`refused` is told of calls that were refused, before those who wait for them are.
+
+        `pin` gives the envelope of a large value that outlives the confirmation.
+        """
         self._outbox = outbox
         self._listeners = listeners
         self._session = session
         self._refused = refused
+        self._pin = pin
         self._unconfirmed = 0
         self.results = 0  # how many were delivered, ever
 
@@ -74,6 +81,8 @@ class Inbox:
             sink = pending.pop(number, None)
             number += 1
             if sink is not None:
+                if value[:1] == LARGE and status == OK:
+                    value = self._pinned(value)  # noqa: PLW2901
                 sink.deliver(status, value)
 
     def _deliver_parts(self, run: ResultRun) -> None:
@@ -82,8 +91,16 @@ class Inbox:
             return
         chunk = cast("PartSink", sink)
         for status, value, part in zip(run.statuses, run.values, run.ranges, strict=True):
-            if chunk.deliver_part(status, value, part.first, part.count):
+            kept = self._pinned(value) if value[:1] == LARGE and status == OK else value
+            if chunk.deliver_part(status, kept, part.first, part.count):
                 self._outbox.pending.pop(run.first_sequence, None)
+
+    def _pinned(self, value: bytes) -> bytes:
+        """A large value, which may go from the platform once it is confirmed: that is now."""
+        kept = self._pin(value)
+        if kept is not value:
+            self._unconfirmed = CONFIRM_AT_LATEST
+        return kept
 
     def _confirm(self, result_number: int) -> None:
         self._outbox.processed(result_number)

@@ -66,6 +66,8 @@ class CallOptions(PoolOptions, total=False):
     timeout: Duration
     retries: int | Retries
     at_most_once: bool
+    # False: large arguments and results may lie in the machine's memory instead of on its disk.
+    durable: bool
     # Calls that share the options.
     max_parallel: int
     # What calls print: kept for `future.logs()`; also shown here, or given to a function.
@@ -114,6 +116,7 @@ def call_spec(
         timeout_ms=_milliseconds(options, "timeout"),
         capture_output=bool(options.get("capture_output") or options.get("output")),
         at_most_once=bool(options.get("at_most_once")),
+        not_durable=not options.get("durable", True),
         max_parallel=units.whole(options.get("max_parallel", 0), field="max_parallel"),
         labels=_texts(options.get("labels", {}), "labels"),
         name=_text(options, "name"),

@@ -29,6 +29,8 @@ class Route:
     # How often the session had been refused something when the specification was said.
     refusals: int = 0
     listener: Callable[[Printed], None] | None = None
+    # Whether large arguments have to be on disk.
+    durable: bool = True
     # Of the pool handle that the calls go through.
     tracker: Tracker | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,9 @@ class MapRun:
 
     def send(self, items: Sequence[Item]) -> None:
         """Send one chunk; where it cannot be pickled, item by item, so that only some fail."""
-        codec = self.route.session.codec
+        encode, durable = self.route.session.codec.encode_chunk, self.route.durable
         try:
-            encoded = codec.encode_chunk(items, self.submitted)
+            encoded = encode(items, self.submitted, durable=durable)
         except Exception as error:  # noqa: BLE001  # pickling runs the user's code
             self._send_apart(items, error)
             return
@@ -155,9 +156,8 @@ class MapRun:
         chunk = self._new_chunk(items)
         self._sizes.sent(len(items), len(encoded.data))
         try:
-            put_encoded(
-                self.route, chunk, encoded, lambda: codec.encode_chunk(items), items=len(items)
-            )
+            again = partial(encode, items, durable=durable)
+            put_encoded(self.route, chunk, encoded, again, items=len(items))
         except GridloomError as error:  # the session has ended: nothing more can be sent
             self._feed.stop()
             chunk.fail(error)

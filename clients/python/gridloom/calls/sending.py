@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def send_call(route: Route, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallFuture[Any]:
     """Send one call. What it cannot be pickled for is raised here."""
     session = route.session
-    encoded = session.codec.encode_arguments(args, kwargs)
+    encode = session.codec.encode_arguments
+    encoded = encode(args, kwargs, durable=route.durable)
     future: CallFuture[Any] = CallFuture(session, route.label)
     if route.is_plain and not encoded.dependencies and not encoded.objects:
         session.outbox.put(route.spec, encoded.data, future)
     else:
-        put_encoded(route, future, encoded, lambda: session.codec.encode_arguments(args, kwargs))
+        put_encoded(route, future, encoded, lambda: encode(args, kwargs, durable=route.durable))
     if route.tracker is not None:
         route.tracker.add(session, future.number)
     return future

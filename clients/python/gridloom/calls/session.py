@@ -77,7 +77,9 @@ class Session:
         self._listeners: dict[int, Callable[[Printed], None]] = {}
         self.refusals = 0
         """How often calls were refused: specifications that were said before may be of no use."""
-        self._inbox = Inbox(self.outbox, self._listeners, self.name, self._was_refused)
+        self._inbox = Inbox(
+            self.outbox, self._listeners, self.name, self._was_refused, self.codec.pin
+        )
         self._numbers_lock = threading.Lock()
         self._spec_numbers: dict[bytes, int] = {}
         self._next_spec = 0

@@ -121,7 +121,7 @@ class BatchRun:
             if plan.timeout_ns:
                 self.arm(plan.timeout_ns)
             args, kwargs = codec.decode(plan.arguments[position], plan.resolver(position))
-            encoded = codec.encode_value(function(*args, **kwargs))
+            encoded = codec.encode_value(function(*args, **kwargs), durable=plan.durable)
             attention.in_user_code = False
         except BaseException as error:  # noqa: BLE001  # whatever user code raises is its result
             attention.in_user_code = False

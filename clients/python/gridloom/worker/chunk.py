@@ -219,7 +219,7 @@ class ChunkRun:
 
     def _packed(self, values: list[Any]) -> tuple[int, Encoded]:
         try:
-            return OK, self._bench.codec.encode_values(values)
+            return OK, self._bench.codec.encode_values(values, durable=self._plan.durable)
         except Exception as error:  # noqa: BLE001  # pickling runs user code; this is its result
             return ERROR, Encoded(call_error(error).SerializeToString())
 

@@ -73,8 +73,10 @@ class Unit:
 
     def encode(self, value: Any) -> Encoded:
         """A value as the answer for one item."""
-        codec = self.plan.codec
-        return codec.encode_values([value]) if self.is_chunk else codec.encode_value(value)
+        codec, durable = self.plan.codec, self.plan.durable
+        if self.is_chunk:
+            return codec.encode_values([value], durable=durable)
+        return codec.encode_value(value, durable=durable)
 
 
 class Job:

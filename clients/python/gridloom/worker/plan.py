@@ -27,6 +27,7 @@ class RunPlan:
         self.timeout_ns = run.timeout_ms * 1_000_000
         self.capture = run.capture_output
         self.isolated = run.isolated
+        self.durable = not run.not_durable
         self._digest = run.function_digest
         # Which items of a chunk each unit is: the first and how many; empty: plain calls.
         self.ranges = [(each.first, each.count) for each in run.ranges]

@@ -10,9 +10,10 @@ from gridloom.worker.functions import FunctionShelf
 from gridloom.worker.modules import ModuleShelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gridloom.objects import Bytes, ObjectsClient
+    from gridloom.segments import Place
     from gridloom.worker.seat import PoolSettings, Seat
 
 
@@ -33,6 +34,14 @@ class LazyObjects:
     def get_bytes(self, digest: str) -> bytearray | memoryview:
         """The bytes with this digest."""
         return self._connected().get_bytes(digest)
+
+    def share(self, parts: Sequence[memoryview]) -> Sequence[Place] | None:
+        """Put the bytes into shared memory; None: there is none here, or no room."""
+        return self._connected().share(parts)
+
+    def shared(self, name: str) -> bytearray | memoryview:
+        """A segment of shared memory."""
+        return self._connected().shared(name)
 
     def _connected(self) -> ObjectsClient:
         if self._client is None:
