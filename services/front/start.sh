@@ -16,6 +16,7 @@
 #   GRIDLOOM_SCHEDULER_ADDRESS        HOST:PORT of each service
 #   GRIDLOOM_FUNCTIONS_ADDRESS
 #   GRIDLOOM_OBJECTS_ADDRESS
+#   GRIDLOOM_MPI_ADDRESS
 #   GRIDLOOM_FRONT_SERVICES_CA_FILE   optional: the services are spoken to by TLS, theirs is checked
 #                                     against this; our certificate, if we have one, is shown to them
 #   GRIDLOOM_FRONT_PROCESSES          2 if nothing is said
@@ -119,6 +120,7 @@ $(services_tls)
 $(upstream scheduler "$GRIDLOOM_SCHEDULER_ADDRESS")
 $(upstream functions "$GRIDLOOM_FUNCTIONS_ADDRESS")
 $(upstream objects "$GRIDLOOM_OBJECTS_ADDRESS")
+$(upstream mpi "$GRIDLOOM_MPI_ADDRESS")
 
     server {
 $(listen)
@@ -126,6 +128,7 @@ $(listen)
 $(location /gridloom.api.scheduler. scheduler "$GRIDLOOM_SCHEDULER_ADDRESS")
 $(location /gridloom.api.functions. functions "$GRIDLOOM_FUNCTIONS_ADDRESS")
 $(location /gridloom.api.objects. objects "$GRIDLOOM_OBJECTS_ADDRESS")
+$(location /gridloom.api.mpi. mpi "$GRIDLOOM_MPI_ADDRESS")
         # Health and reflection are the scheduler's: it is what clients meet first.
 $(location /grpc. scheduler "$GRIDLOOM_SCHEDULER_ADDRESS")
         location / {

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _ITEMS = 60
 
 
-@pytest.mark.parametrize("component", ["scheduler", "functions", "objects", "front", "postgresql"])
+@pytest.mark.parametrize(
+    "component", ["scheduler", "functions", "objects", "mpi", "front", "postgresql"]
+)
 def test_work_goes_on_when_a_pod_is_killed(client: Client, release: Release, component: str):
     job = client.run(["sh", "-c", "echo begun; sleep 15; echo done"], cpus=0.1, retries=0)
     eventually_now(lambda: job.state is JobState.RUNNING)

@@ -38,5 +38,5 @@ def test_an_upgrade_rolls_every_service_amid_work(client: Client, release: Relea
 
 
 def _pods_of_services(release: Release) -> list[dict[str, dict[str, str]]]:
-    selector = "app.kubernetes.io/component in (scheduler, functions, objects)"
+    selector = "app.kubernetes.io/component in (scheduler, functions, objects, mpi)"
     return release.objects("pods", "-l", selector)

@@ -13,6 +13,8 @@ from tests.support.eventually import eventually_now
 from tests.support.front import START, free_port
 from tests.support.front import program as nginx
 
+NAMES = ("SCHEDULER", "FUNCTIONS", "OBJECTS", "MPI")
+
 
 @pytest.fixture(scope="module")
 def program():
@@ -43,8 +45,7 @@ def front(program, folder, port):
         "GRIDLOOM_FRONT_CERT_FILE": f"{folder}/tls.crt",
         "GRIDLOOM_FRONT_KEY_FILE": f"{folder}/tls.key",
         "GRIDLOOM_FRONT_LOOK_SECONDS": "0.2",
-        **{f"GRIDLOOM_{name}_ADDRESS": "127.0.0.1:1" for name in ("SCHEDULER", "FUNCTIONS")},
-        "GRIDLOOM_OBJECTS_ADDRESS": "127.0.0.1:1",
+        **{f"GRIDLOOM_{name}_ADDRESS": "127.0.0.1:1" for name in NAMES},
     }
     command = ["sh", str(START)]
     with (folder / "log").open("wb") as log:

@@ -15,8 +15,8 @@ from tests.support.chart import EXAMPLES, example, manifests, named, of_kind, se
 pytestmark = pytest.mark.helm
 
 GOLDEN = Path(__file__).parent / "golden"
-# Served only by the embedded platform so far.
-AT_HOME = {"gridloom.api.mpi.v1.MpiService"}
+# Spoken between the pods of one gang; the platform does not answer to it.
+AMONG_RANKS = {"gridloom.api.mpi.v1.RankAgentService"}
 
 
 def without_chance(text):
@@ -90,15 +90,26 @@ def test_a_given_database_leaves_postgresql_out():
 
 def test_disruption_budgets_are_for_what_has_several_replicas():
     assert of_kind("PodDisruptionBudget") == []
-    (budget,) = of_kind("PodDisruptionBudget", *setting(front__replicas=2))
-    assert budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "front"
+    for component in ("front", "mpi"):
+        (budget,) = of_kind("PodDisruptionBudget", *setting(**{f"{component}__replicas": 2}))
+        selector = budget["spec"]["selector"]["matchLabels"]
+        assert selector["app.kubernetes.io/component"] == component
 
 
 def test_what_is_scaled_by_use_has_no_count_of_its_own():
     front = named("Deployment", "front", *example("production"))
     assert "replicas" not in front["spec"]
-    (scaler,) = of_kind("HorizontalPodAutoscaler", *example("production"))
-    assert scaler["spec"]["scaleTargetRef"]["name"] == "gridloom-front"
+    scalers = of_kind("HorizontalPodAutoscaler", *example("production"))
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in scalers}
+    assert scaled == {"gridloom-front", "gridloom-mpi"}
+
+
+def test_a_service_that_keeps_nothing_has_no_way_to_the_database():
+    (container,) = named("Deployment", "mpi")["spec"]["template"]["spec"]["containers"]
+    assert "env" not in container
+    rules = named("NetworkPolicy", "mpi")["spec"]["egress"]
+    assert {"port": 5432} not in [port for rule in rules for port in rule["ports"]]
+    assert named("Deployment", "mpi")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
 def test_one_host_name_leads_to_all_grpc_services():
@@ -114,7 +125,7 @@ def test_one_host_name_leads_to_all_grpc_services():
         for package in [re.search(r"^package (.*);", text, re.MULTILINE)]
         for service in re.findall(r"^service (\w+)", text, re.MULTILINE)
     }
-    services -= AT_HOME
+    services -= AMONG_RANKS
     health = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     assert by_gateway == services | health
     assert {path["path"].removeprefix("/") for path in paths} == by_gateway

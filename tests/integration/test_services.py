@@ -36,7 +36,7 @@ def separate(home: Path, _: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(Gateway())
         settings = {"public_address": gateway.address, "scheduler_cpus": 4}
-        for name in ("objects", "scheduler", "functions"):
+        for name in ("objects", "scheduler", "functions", "mpi"):
             service = stack.enter_context(ServiceProcess(name, home, **settings))
             gateway.route(name, service.address)
             settings[f"{name}_address"] = service.address
@@ -110,6 +110,14 @@ def test_the_work_is_found_by_its_id(client):
     with pytest.raises(gridloom.errors.JobFailedError) as caught:
         client.get(job.id).result(PATIENCE_S)
     assert caught.value.exit_code == 3
+
+
+def test_ranks_speak_with_each_other_and_return_their_results(client):
+    def added(comm, number):
+        return comm.allreduce(number + comm.rank)
+
+    future = client.mpi.submit(gridloom.mpi(ranks=2)(added), 1)
+    assert future.result(PATIENCE_S) == [3, 3]
 
 
 def processes_of(home: Path) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-AREAS = ("scheduler", "functions", "objects")
+AREAS = ("scheduler", "functions", "objects", "mpi")
 MIB = 1 << 20
 _OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0))
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SERVICES = ("objects", "scheduler", "functions")
+SERVICES = ("objects", "scheduler", "functions", "mpi")
 
 
 class Apart:
-    """All three and their front, from entering to the end.
+    """All of them and their front, from entering to the end.
 
     `restart` ends a service as a rollout does, and starts it again at the same address.
     """

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "gridloom"
 EXAMPLES = sorted(path.stem for path in (CHART / "examples").glob("*.yaml"))
 NAMESPACE = "gridloom"
-SERVICES = ("scheduler", "functions", "objects")
+SERVICES = ("scheduler", "functions", "objects", "mpi")
 
 Manifest = dict[str, Any]
 

@@ -10,9 +10,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/gridloom_services/*/app.py"))
 for _other in ("common", "embedded"):  # the interface, and what composes the others
     SERVICES.remove(_other)
-# Served only by the embedded platform so far: ranks over several hosts are to come.
-AT_HOME = {"mpi"}
-ON_CLUSTERS = [service for service in SERVICES if service not in AT_HOME]
 
 
 def test_the_services_of_today_are_known():
@@ -35,7 +32,7 @@ def test_a_service_has_all_of_its_places(service, place):
     assert (ROOT / place.format(service)).exists()
 
 
-@pytest.mark.parametrize("service", ON_CLUSTERS)
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_its_room_in_the_chart(service):
     assert (ROOT / "helm/gridloom/templates" / service).is_dir()
 
@@ -75,7 +72,7 @@ def test_nothing_else_has_moved_in_at_the_top():
     assert folders - rooms <= {"build", "dist"}
 
 
-@pytest.mark.parametrize("service", ON_CLUSTERS)
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_a_block_of_values_an_image_and_a_build_target(service):
     values = (ROOT / "helm/gridloom/values.yaml").read_text(encoding="utf-8")
     dockerfile = (ROOT / "services/Dockerfile").read_text(encoding="utf-8")

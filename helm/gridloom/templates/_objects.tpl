@@ -104,8 +104,9 @@ spec:
 {{- end -}}
 
 {{/*
-NetworkPolicy of a service: {root, component, from, to, ports}: components that may call it, components
-that it calls, and ports outside this release (the API server, a bucket).
+NetworkPolicy of a service: {root, component, from, to, ports, keepsNothing}: components that may call
+it, components that it calls, and ports outside this release (the API server, a bucket); whether it
+has no database.
 */}}
 {{- define "gridloom.servicePolicy" -}}
 {{- $root := .root -}}
@@ -147,7 +148,8 @@ spec:
         {{- include "gridloom.peers" (dict "root" $root "components" .to) | nindent 8 }}
       ports:
         - {port: 50051}
-    {{- if $root.Values.postgresql.enabled }}
+    {{- if .keepsNothing }}
+    {{- else if $root.Values.postgresql.enabled }}
     - to:
         {{- include "gridloom.peers" (dict "root" $root "components" (list "postgresql")) | nindent 8 }}
       ports:

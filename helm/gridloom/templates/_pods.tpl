@@ -79,7 +79,7 @@ GRIDLOOM_LOG_LEVEL: {{ $root.Values.logLevel }}
 GRIDLOOM_GRACE_S: {{ $root.Values.gracePeriodSeconds | quote }}
 GRIDLOOM_START_PATIENCE_S: {{ $root.Values.startPatienceSeconds | quote }}
 GRIDLOOM_PUBLIC_ADDRESS: {{ include "gridloom.jobsAddress" $root | quote }}
-{{- range $other := list "scheduler" "functions" "objects" }}
+{{- range $other := list "scheduler" "functions" "objects" "mpi" }}
 {{- if ne $other $.service }}
 GRIDLOOM_{{ upper $other }}_ADDRESS: {{ include "gridloom.serviceAddress" (dict "root" $root "service" $other) | quote }}
 {{- end }}
@@ -102,7 +102,8 @@ GRIDLOOM_{{ upper $.service }}_{{ upper $name }}: {{ include "gridloom.plain" $v
 
 {{/*
 The Deployment of a service of ours.
-{root, service, values, mounts, volumes, account, env}: the last four may be empty texts.
+{root, service, values, config, account, mounts, volumes, mountsToken, keepsNothing, autoscaled}: the
+last five may be missing. One that keeps nothing has no database, and may have several replicas.
 */}}
 {{- define "gridloom.deployment" -}}
 {{- $root := .root -}}
@@ -116,11 +117,17 @@ spec:
   replicas: {{ .values.replicas }}
   {{- end }}
   revisionHistoryLimit: 3
+  {{- if .keepsNothing }}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
+  {{- else }}
   # One process works on a service's tables. The next one starts beside the one before, waits for it
   # to let go of the database, and takes over: the gap is what that takes, and no start-up.
   strategy:
     type: RollingUpdate
     rollingUpdate: {maxSurge: 1, maxUnavailable: 1}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "gridloom.selector" $names | nindent 6 }}
@@ -162,12 +169,14 @@ spec:
             - secretRef:
                 name: {{ . }}
             {{- end }}
+          {{- if not .keepsNothing }}
           env:
             - name: GRIDLOOM_DATABASE_URL
               valueFrom:
                 secretKeyRef:
                   name: {{ include "gridloom.databaseSecret" $root }}
                   key: {{ include "gridloom.databaseKey" $root }}
+          {{- end }}
           {{- include "gridloom.probes" (dict "root" $root "port" 50051) | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}

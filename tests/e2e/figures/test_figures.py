@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _JOBS, _POOLS, _CALLS = 9, 5, 1000
 _IDLE_S = 45.0
-_OF_THE_PLATFORM = "app.kubernetes.io/component in (scheduler,functions,objects,front,postgresql)"
+_OF_THE_PLATFORM = (
+    "app.kubernetes.io/component in (scheduler,functions,objects,mpi,front,postgresql)"
+)
 
 
 def same(value: int) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SERVICES = ("scheduler", "functions", "objects")
+SERVICES = ("scheduler", "functions", "objects", "mpi")
 _SERVICES_PYTHON = "3.11"
 _SBOM = "/opt/gridloom/sbom.cdx.json"
 _WITH_SBOM = (*SERVICES, "front", "worker")

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-# What each image takes of the platform's extras; a worker takes the client alone.
+# What each image takes of the platform's extras. The service mpi starts no ranks: it needs nothing
+# of its own extra. A worker takes the client, and what ranks need.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "scheduler": ("scheduler", "postgresql"),
     "functions": ("functions", "postgresql"),
     "objects": ("objects", "postgresql"),
+    "mpi": (),
 }
+_OF_RANKS = ("mpi", "openmpi")
+# Installed by a program of ours, as they are no Python packages.
+_LAUNCHERS = ("mpich", "openmpi")
 _CLIENT = REPOSITORY / "clients" / "python"
 _OWN = "gridloom"
 _PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
@@ -82,13 +87,18 @@ def _download(folder: Path, python: str, requirements: Sequence[str]) -> None:
 
 
 def needs(worker_packages: Sequence[str]) -> dict[str, list[str]]:
-    """What each image has to have of others' distributions, by the image's name."""
+    """What each image has to have of others' distributions, by the image's name.
+
+    "launchers" is no image: what workers have besides.
+    """
     client, platform = _project(_CLIENT), _project(REPOSITORY)
     found = {
         name: {*client["dependencies"], *platform["dependencies"], *_extras(platform, extras)}
         for name, extras in EXTRAS.items()
     }
-    found["worker"] = {*client["dependencies"], *worker_packages}
+    ranks = set(_extras(platform, _OF_RANKS))
+    found["launchers"] = {line for line in ranks if line.startswith(_LAUNCHERS)}
+    found["worker"] = {*client["dependencies"], *worker_packages, *ranks} - found["launchers"]
     return {
         name: sorted(line for line in lines if not line.startswith(_OWN))
         for name, lines in found.items()

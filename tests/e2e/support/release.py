@@ -23,7 +23,7 @@ NAME = "gridloom"
 # No example of the chart has it: what renders is also tried on the same API server.
 NODE_PORT = 30151
 CHART = REPOSITORY / "helm" / "gridloom"
-SERVICES = ("scheduler", "functions", "objects")
+SERVICES = ("scheduler", "functions", "objects", "mpi")
 
 
 class Release:

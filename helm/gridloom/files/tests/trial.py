@@ -9,6 +9,12 @@ import gridloom
 
 TRUSTED = Path("/etc/gridloom/tls/ca.crt")
 PATIENCE_S = 180
+SUM = """
+from mpi4py import MPI
+total = MPI.COMM_WORLD.reduce(MPI.COMM_WORLD.rank)
+if total is not None:
+    print(total)
+"""
 
 
 def main() -> None:
@@ -24,6 +30,9 @@ def main() -> None:
         tell("a job ran", began)
         power = client.submit(pow, 2, 10).result(timeout=PATIENCE_S)
         tell(f"a function ran on a worker: 2 ** 10 = {power}", began)
+        ranks = client.mpi.run(["python", "-c", SUM], ranks=2, cpus=0.05)
+        ranks.result(timeout=PATIENCE_S)
+        tell(f"two ranks of MPI spoke with each other: 0 + 1 = {next(ranks.logs(rank=0))}", began)
 
 
 def tell(what: str, began: float) -> None:

@@ -9,4 +9,6 @@ functions:
   - gridloom.api.functions.v1.FunctionsService
 objects:
   - gridloom.api.objects.v1.ObjectsService
+mpi:
+  - gridloom.api.mpi.v1.MpiService
 {{- end -}}

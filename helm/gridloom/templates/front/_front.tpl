@@ -4,7 +4,7 @@ GRIDLOOM_FRONT_PORT: "50051"
 # In clear, for the processes of jobs.
 GRIDLOOM_FRONT_INNER_PORT: "50052"
 GRIDLOOM_FRONT_STATUS_PORT: "9090"
-{{- range $service := list "scheduler" "functions" "objects" }}
+{{- range $service := list "scheduler" "functions" "objects" "mpi" }}
 GRIDLOOM_{{ upper $service }}_ADDRESS: {{ include "gridloom.serviceAddress" (dict "root" $ "service" $service) | quote }}
 {{- end }}
 {{- if include "gridloom.tlsEnabled" . }}
