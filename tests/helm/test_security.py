@@ -2,11 +2,12 @@
 
 import pytest
 import yaml
-from gridloom_services.scheduler.runtime.kubernetes.permissions import NEEDED
+from gridloom_services.scheduler.runtime.kubernetes.permissions import FOR_POLICIES, NEEDED
 
 from tests.support.chart import (
     EXAMPLES,
     SERVICES,
+    environment,
     example,
     manifests,
     named,
@@ -121,6 +122,11 @@ def test_the_database_is_for_the_services_and_their_migrations_alone():
     assert callers("postgresql") == {*SERVICES, "migrations"} - {"mpi"}
 
 
+def test_pods_of_jobs_let_in_nobody_unless_their_gang_says_so():
+    assert named("NetworkPolicy", "job")["spec"]["ingress"] == []
+    assert environment("scheduler")["GRIDLOOM_SCHEDULER_KUBERNETES_NETWORK_POLICIES"] == "true"
+
+
 def test_jobs_of_an_air_gapped_site_reach_nothing_outside():
     def blocks(name):
         egress = named("NetworkPolicy", "job", *example(name))["spec"]["egress"]
@@ -132,25 +138,28 @@ def test_jobs_of_an_air_gapped_site_reach_nothing_outside():
 
 
 def allowed(kind, *words):
-    """What the rules of a Role or ClusterRole allow: (verb, resource)."""
+    """What the rules of a Role or ClusterRole allow: (verb, resource, group)."""
     (role,) = of_kind(kind, *words)
     return {
-        (verb, resource)
+        (verb, resource, group)
         for rule in role["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
-        if rule["apiGroups"] == [""]
+        for group in rule["apiGroups"]
     }
 
 
 @pytest.mark.parametrize(("kind", "everywhere"), [("Role", False), ("ClusterRole", True)])
 def test_the_scheduler_may_do_what_its_runtime_needs_and_nothing_else(kind, everywhere):
-    needed = {(each.verb, each.kind) for each in NEEDED if each.everywhere is everywhere}
-    assert allowed(kind) == needed
+    def needed(permissions):
+        return {(p.verb, p.kind, p.group) for p in permissions if p.everywhere is everywhere}
+
+    assert allowed(kind) == needed(NEEDED + FOR_POLICIES)
+    assert allowed(kind, *setting(networkPolicies__enabled=False)) == needed(NEEDED)
 
 
 def test_nothing_in_the_whole_cluster_is_written():
-    assert {verb for verb, _ in allowed("ClusterRole")} <= {"get", "list", "watch"}
+    assert {verb for verb, *_ in allowed("ClusterRole")} <= {"get", "list", "watch"}
 
 
 def test_roles_are_bound_to_the_scheduler_alone():

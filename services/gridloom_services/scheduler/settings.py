@@ -57,6 +57,9 @@ class SchedulerSettings:
     kubernetes_anchor: str = ""
     # Commands may not use more processor time than they asked for.
     kubernetes_cpu_limits: bool = False
+    # A gang of several pods has a NetworkPolicy that lets these speak with each other; without it
+    # they can where nothing forbids it.
+    kubernetes_network_policies: bool = False
     # How long outputs may take to be stored after the command has ended.
     kubernetes_storing_s: float = bounded(600.0, least=1)
     # How long a node may be silent before what runs there counts as lost.

@@ -15,6 +15,7 @@ GRIDLOOM_SCHEDULER_KUBERNETES_PRIORITY_CLASS: {{ . }}
 {{- with .Values.jobs.flavours }}
 GRIDLOOM_SCHEDULER_KUBERNETES_FLAVOURS: {{ toJson . | quote }}
 {{- end }}
+GRIDLOOM_SCHEDULER_KUBERNETES_NETWORK_POLICIES: {{ .Values.networkPolicies.enabled | quote }}
 GRIDLOOM_SCHEDULER_KUBERNETES_ANCHOR: {{ include "gridloom.jobsAccount" . }}
 {{- include "gridloom.ownSettings" (dict "service" "scheduler" "settings" .Values.scheduler.settings) }}
 {{- end -}}

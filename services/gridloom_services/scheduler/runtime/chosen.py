@@ -66,6 +66,7 @@ def kubernetes_settings(settings: SchedulerSettings) -> KubernetesSettings:
         labels=dict(map(_label, settings.kubernetes_labels)),
         ca_secret=settings.kubernetes_ca_secret,
         cpu_limits=settings.kubernetes_cpu_limits,
+        network_policies=settings.kubernetes_network_policies,
         storing_s=settings.kubernetes_storing_s,
         lost_node_s=settings.kubernetes_lost_node_s,
         log_limit_bytes=settings.log_limit_bytes,

@@ -96,6 +96,9 @@ def command_container(gang: Gang, unit: Unit, plan: PodPlan, hosts: str = "") ->
     if not is_own:
         mounts.append({"name": "bin", "mountPath": volumes.BIN, "readOnly": True})
     shell = "/bin/sh" if is_own else f"{volumes.BIN}/sh"
+    if unit.colocated:
+        # The cluster gives 64 MiB, which a dozen ranks use up. It counts as memory of the pod.
+        mounts.append({"name": "shm", "mountPath": volumes.SHM})
     script = (_WAIT if unit.colocated else "") + _BECOME
     return {
         "name": COMMAND,

@@ -205,7 +205,7 @@ class GangLife:
             if gang.token and not await self.shop.namespace.make_token(gang, owner):
                 return await self._give_up(unmade)
             if not is_alone:
-                await self.shop.namespace.make_service(gang, owner)
+                await self.shop.namespace.introduce(gang, owner)
         await asyncio.gather(*(self._make_pod(unit, alone=is_alone) for unit in unmade))
         made = self.record.made | {unit.name for unit in unmade}
         return await self.shop.namespace.change_gang(gang.name, made_change(made))

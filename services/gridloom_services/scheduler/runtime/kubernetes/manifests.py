@@ -74,6 +74,24 @@ def service_manifest(gang: Gang, labels: Mapping[str, str], owner: Manifest) -> 
     }
 
 
+def policy_manifest(gang: Gang, labels: Mapping[str, str], owner: Manifest) -> Manifest:
+    """Return what lets the gang's pods speak with each other, at any port, and lets in nobody else.
+
+    Pods of jobs let in nobody of themselves: a gang of one pod has no such object.
+    """
+    ours = {"matchLabels": {**names.OURS, names.GANG: names.label_value(gang.name)}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": owned(_metadata(gang, names.dns_name(gang.name), labels), owner),
+        "spec": {
+            "podSelector": ours,
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": ours}]}],
+        },
+    }
+
+
 def owner_reference(owner: Manifest) -> Manifest:
     """Return how an object says whose it is."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gridloom_services.scheduler.runtime.kubernetes.api import ApiError, NotTher
 from gridloom_services.scheduler.runtime.kubernetes.manifests import (
     KEPT,
     owner_manifest,
+    policy_manifest,
     service_manifest,
     token_manifest,
 )
@@ -38,6 +40,7 @@ class JobNamespace:
         self._plan = plan
         self._anchor: Object | None = None
         self.path = f"/api/v1/namespaces/{namespace}"
+        self._policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}"
         self.namespace = namespace
 
     async def find_anchor(self, name: str) -> None:
@@ -89,15 +92,21 @@ class JobNamespace:
         existed = await self._make_once("secrets", manifest, dry_run=not is_known)
         return is_known or existed
 
-    async def make_service(self, gang: Gang, owner: Object) -> None:
-        """Make the gang's Service."""
-        await self._make_once("services", service_manifest(gang, self._plan.labels, owner))
+    async def introduce(self, gang: Gang, owner: Object) -> None:
+        """Make what a gang's pods know and reach each other by: a Service, and leave to do so."""
+        made = [self._make_once("services", service_manifest(gang, self._plan.labels, owner))]
+        if self._plan.network_policies:
+            policy = policy_manifest(gang, self._plan.labels, owner)
+            made.append(self._make_once("networkpolicies", policy, path=self._policies))
+        await asyncio.gather(*made)
 
-    async def _make_once(self, kind: str, manifest: Object, *, dry_run: bool = False) -> bool:
+    async def _make_once(
+        self, kind: str, manifest: Object, *, path: str = "", dry_run: bool = False
+    ) -> bool:
         """Make what may not be read back. True: it was there."""
         query = {"dryRun": "All"} if dry_run else None
         try:
-            await self._api.request("POST", f"{self.path}/{kind}", query, manifest)
+            await self._api.request("POST", f"{path or self.path}/{kind}", query, manifest)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise

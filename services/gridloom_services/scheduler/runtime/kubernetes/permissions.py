@@ -23,11 +23,12 @@ class MissingPermissionError(StartError):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One verb on one kind of objects (all of the core group), in the namespace or everywhere."""
+    """One verb on one kind of objects, in the namespace or everywhere. No `group`: the core's."""
 
     verb: str
     resource: str
     subresource: str = ""
+    group: str = ""
     everywhere: bool = False
 
     @property
@@ -48,6 +49,8 @@ NEEDED = (
     # What others have claimed on the nodes.
     *(Permission(verb, "pods", everywhere=True) for verb in ("list", "watch")),
 )
+# Where each gang of several pods has a NetworkPolicy: which the chart does by the same toggle.
+FOR_POLICIES = (Permission("create", "networkpolicies", group="networking.k8s.io"),)
 
 
 class Reviews(Protocol):
@@ -63,10 +66,11 @@ class Reviews(Protocol):
         """Ask."""
 
 
-async def check_permissions(api: Reviews, namespace: str) -> None:
+async def check_permissions(api: Reviews, namespace: str, *, with_policies: bool = False) -> None:
     """Return when everything needed is allowed. MissingPermissionError names what is not."""
-    answers = await asyncio.gather(*(_is_allowed(api, each, namespace) for each in NEEDED))
-    missing = [each for each, allowed in zip(NEEDED, answers, strict=True) if not allowed]
+    needed = NEEDED + (FOR_POLICIES if with_policies else ())
+    answers = await asyncio.gather(*(_is_allowed(api, each, namespace) for each in needed))
+    missing = [each for each, allowed in zip(needed, answers, strict=True) if not allowed]
     if missing:
         named = ", ".join(_described(each, namespace) for each in missing)
         raise MissingPermissionError(
@@ -78,6 +82,7 @@ async def check_permissions(api: Reviews, namespace: str) -> None:
 async def _is_allowed(api: Reviews, permission: Permission, namespace: str) -> bool:
     attributes = {
         "verb": permission.verb,
+        "group": permission.group,
         "resource": permission.resource,
         "subresource": permission.subresource,
         "namespace": "" if permission.everywhere else namespace,

@@ -23,6 +23,7 @@ class PodPlan:
     containers have a root file system that is read-only. `storing_s`: how long the bringing out may
     take after the command has ended. `ca_secret` has the key `ca.crt`, whom pods trust when they
     speak to the platform. `cpu_limits`: a pod may not use more processor time than it asked for.
+    `network_policies`: the pods of a gang let in each other, and nobody else.
     """
 
     worker_image: str
@@ -35,6 +36,7 @@ class PodPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     ca_secret: str = ""
     cpu_limits: bool = False
+    network_policies: bool = False
     grace_s: float = 10.0
     storing_s: float = 600.0
     lost_node_s: float = 30.0

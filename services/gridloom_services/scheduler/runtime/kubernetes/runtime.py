@@ -126,8 +126,9 @@ class KubernetesRuntime:
         try:
             configuration = await load_configuration(settings.kubeconfig, settings.context)
             self._api = api = KubernetesApi(configuration)
-            await check_permissions(api, settings.namespace)
-            namespace = JobNamespace(api, settings.namespace, settings.pods)
+            pods = settings.pods
+            await check_permissions(api, settings.namespace, with_policies=pods.network_policies)
+            namespace = JobNamespace(api, settings.namespace, pods)
             await namespace.find_anchor(settings.anchor)
             self._shop = Workshop(
                 settings=settings,

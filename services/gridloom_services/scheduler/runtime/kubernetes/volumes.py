@@ -7,6 +7,7 @@
 /gridloom/orders  what the sidecar is asked for
 /gridloom/ca      whom to trust as the platform
 /tmp              to write to
+/dev/shm          memory that replicas in one pod share
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ RUN = "/gridloom/run"
 BIN = "/gridloom/bin"
 GANG = "/gridloom/gang"
 ORDERS = "/gridloom/orders"
+SHM = "/dev/shm"  # noqa: S108 - shared among the pod's own replicas
 CA = "/gridloom/ca"
 CA_FILE = f"{CA}/ca.crt"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
@@ -60,6 +62,8 @@ def pod_volumes(gang: Gang, unit: Unit, plan: PodPlan) -> list[Manifest]:
     volumes: list[Manifest] = [_empty("run"), _empty("tmp"), _orders()]
     if needs_work_volume(role):
         volumes.append(_empty("work"))
+    if unit.colocated:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     if needs_staging(role, plan):
         record = {"name": names.dns_name(gang.name), "items": [{"key": GANG_KEY, "path": GANG_KEY}]}
         volumes += [_empty("bin"), {"name": "gang", "configMap": record}]

@@ -28,3 +28,10 @@ async def test_every_missing_verb_is_named_with_its_resource_and_place():
     assert '"create" on pods/exec in namespace "jobs"' in str(error.value)
     assert '"watch" on nodes in the cluster' in str(error.value)
     assert "secrets" not in str(error.value)
+
+
+async def test_policies_are_asked_about_where_gangs_have_some():
+    denied = Authorizer(("create", "networkpolicies"))
+    await check_permissions(denied, "jobs")
+    with pytest.raises(MissingPermissionError, match='"create" on networkpolicies in namespace'):
+        await check_permissions(denied, "jobs", with_policies=True)

@@ -17,6 +17,7 @@ from gridloom_services.scheduler.runtime.base import (
 from gridloom_services.scheduler.runtime.kubernetes.flavours import Flavour
 from gridloom_services.scheduler.runtime.kubernetes.manifests import (
     owner_manifest,
+    policy_manifest,
     service_manifest,
     token_manifest,
 )
@@ -99,6 +100,7 @@ MANIFESTS = {
     "owner.yaml": lambda: owner_manifest(SMALL, {"main.0": unit_of(SMALL)}, {"team": "x"}, OWNER),
     "token.yaml": lambda: token_manifest(SMALL, {}, OWNER),
     "service.yaml": lambda: service_manifest(LARGE, {}, OWNER),
+    "policy.yaml": lambda: policy_manifest(LARGE, {}, OWNER),
     "small.yaml": lambda: pod_manifest(SMALL, unit_of(SMALL), PLAN, SITE),
     "large.yaml": lambda: pod_manifest(
         LARGE,
