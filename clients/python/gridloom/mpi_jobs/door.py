@@ -31,7 +31,7 @@ class WorldDoor:
 
     def __init__(self, connection: Connection, job_id: str, python: str) -> None:
         self._sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        command = [python or "python3", "-m", "gridloom.worker.mpi.door"]
+        command = [python, "-m", "gridloom.worker.mpi.door"]
         requests = exec_requests(job_id, command, _ROLE, 0, iter(self._sent.get, None))
         self._answers = run_command(connection, requests)
         self._bytes = _Bytes(self._read())

@@ -8,7 +8,6 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gridloom.calls.client import interpreter
 from gridloom.errors import ConflictError, UnavailableError
 from gridloom.jobs import operations as job_operations
 from gridloom.jobs.states import JobState
@@ -96,7 +95,8 @@ class World:
         info = connection.run(operations.submit(draft))
         self.job = MpiJob(self._client, info.id, info)
         connection.run(operations.begun(info.id))
-        self._door = WorldDoor(connection, info.id, interpreter(connection))
+        # The door opens with the agent's own interpreter: ours may lie elsewhere.
+        self._door = WorldDoor(connection, info.id, info.roles[0].command[0])
         self._bundle = bundle
         return self._door
 
