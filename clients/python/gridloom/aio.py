@@ -6,6 +6,7 @@ Lists that are read as they are asked for (`jobs`, `watch`, `logs`, `events`) ar
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -24,7 +25,7 @@ from gridloom.jobs.watch import JobWatch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from gridloom.access.face import AsyncAccess
     from gridloom.calls.async_pool import AsyncPool
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from gridloom.mpi_jobs.face import AsyncMpi
     from gridloom.operation import Operation
     from gridloom.options import Defaults
+    from gridloom.studies.options import StudyWords
+    from gridloom.studies.study import ScalingStudy
 
 T = TypeVar("T")
 
@@ -281,6 +284,28 @@ class AsyncClient:
     async def pool(self, **options: Unpack[PoolOptions]) -> AsyncPool:
         """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
         return self._pool(await asyncio.to_thread(lambda: self.sync.pool(**options)))
+
+    async def scaling_study(
+        self,
+        spec: Any,
+        widths: Sequence[int] = (1, 2, 4, 8),
+        mode: str = "strong",
+        repeats: int = 5,
+        **words: Unpack[StudyWords],
+    ) -> ScalingStudy:
+        """See how work scales with its width. See `Client.scaling_study`.
+
+        Where the task is cancelled, the run that is at work comes to its end, and no other begins.
+        """
+        from gridloom.studies.conduct import conduct
+
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                conduct, self.sync, spec, widths, mode, repeats, words, stop
+            )
+        finally:
+            stop.set()
 
     def _pool(self, pool: Pool) -> AsyncPool:
         from gridloom.calls.async_pool import AsyncPool

@@ -18,7 +18,7 @@ from gridloom.lazy import LazyModule
 from gridloom.options import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gridloom import inventory
     from gridloom.access.face import Access
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gridloom.inventory import FunctionInfo, PoolInfo
     from gridloom.locate import Place
     from gridloom.mpi_jobs.face import Mpi
+    from gridloom.studies.options import StudyWords
+    from gridloom.studies.study import ScalingStudy
 
 else:
     inventory = LazyModule("gridloom.inventory")
@@ -145,6 +147,29 @@ class Client(JobVerbs):
     def pool(self, **options: Unpack[PoolOptions]) -> Pool:
         """A pool of warm workers of one's own: `workers`, `concurrency`, `cpus`, ..."""
         return self.calls.pool(**options)
+
+    # ---- how work scales
+
+    def scaling_study(
+        self,
+        spec: Any,
+        widths: Sequence[int] = (1, 2, 4, 8),
+        mode: str = "strong",
+        repeats: int = 5,
+        **words: Unpack[StudyWords],
+    ) -> ScalingStudy:
+        """Run the same work at several widths, through the queue, and see how it scales.
+
+        `spec` is an MPI call (`heat.s(512)`) or program (`["./solver", "{width}"]`), several calls
+        of functions (`gridloom.group(fit.s(c) for c in cs)`), or a function from the width to one
+        of these: for `mode="weak"`, where the work grows with the width. Runs come one after the
+        other; of a study begun again under the same `name` only those that are missing. Times are
+        of the work itself, without waiting and starting, which stand beside them. See `StudyWords`
+        for the rest: `bound`, `confidence`, `folder`, and the options of each run.
+        """
+        from gridloom.studies.conduct import conduct
+
+        return conduct(self, spec, widths, mode, repeats, words)
 
 
 def opened(place: Place, endpoint: Endpoint, patience_s: float) -> Client:

@@ -26,7 +26,7 @@ def leaving_it_running(
         yield
     except KeyboardInterrupt:
         is_watched = sys.stdin.isatty() and sys.stderr.isatty()
-        _say(f"\n{what} goes on. Come back with: {come_back}")
+        say(f"\n{what} goes on. Come back with: {come_back}")
         if is_watched:
             _await_second(what, cancel, window_s)
         raise
@@ -34,12 +34,13 @@ def leaving_it_running(
 
 def _await_second(what: str, cancel: Callable[[], object], window_s: float) -> None:
     try:
-        _say(f"Press Ctrl-C again within {window_s:g} s to cancel it.")
+        say(f"Press Ctrl-C again within {window_s:g} s to cancel it.")
         time.sleep(window_s)
     except KeyboardInterrupt:
         cancel()
-        _say(f"{what} is cancelled.")
+        say(f"{what} is cancelled.")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line for the person at the keyboard."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201  # the person at the keyboard is meant

@@ -44,7 +44,7 @@ VERBS = {
     "keys": ("create", "list", "revoke"),
     "members": ("list", "set", "remove"),
     **dict.fromkeys(("login", "logout", "whoami", "audit"), ()),
-    **dict.fromkeys(("up", "down", "status", "top", "doctor", "demo"), ()),
+    **dict.fromkeys(("up", "down", "status", "top", "doctor", "demo", "scaling-study"), ()),
 }
 
 

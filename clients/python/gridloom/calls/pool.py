@@ -76,7 +76,7 @@ class Pool:
     def submit(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> CallFuture[R]:
         """Call the function here."""
         known, before = as_function(function)
-        return self.calls.send(self._here(known), (*before, *args), kwargs)
+        return self.calls.send(self.here(known), (*before, *args), kwargs)
 
     def map(
         self,
@@ -112,10 +112,10 @@ class Pool:
 
     def _whole(self, function: Callable[..., R]) -> Function[..., R]:
         known, before = as_function(function)
-        here = self._here(known)
+        here = self.here(known)
         return Function(here.function, here.call_options, before) if before else here
 
-    def _here(self, function: Function[..., R]) -> Function[..., R]:
+    def here(self, function: Function[..., R]) -> Function[..., R]:
         """The function with this pool in the place of what it says of workers."""
         found = self._functions.get(function)
         if found is None:

@@ -91,12 +91,16 @@ def run_here(plan: Plan) -> Any:
 
 def submit(workflow: Workflow, args: tuple[Any, ...]) -> CallFuture[Any] | GroupFuture:
     """Send all calls of a workflow; the future of its result."""
-    plan = workflow.plan(args)
+    return submit_plan(workflow.plan(args), workflow.word)
+
+
+def submit_plan(plan: Plan, word: str) -> CallFuture[Any] | GroupFuture:
+    """The same of a plan of a workflow of this word."""
     calls = _platform_of(plan)
     if len(plan.calls) == 1 and isinstance(plan.result, int):
         (only,) = plan.calls
         return calls.send(only.function, only.arguments(()), only.kwargs)
-    kind = kind_of_shape(workflow.word, plan.result)
+    kind = kind_of_shape(word, plan.result)
     session = calls.session
     number = session.new_group(kind, _name(plan))
     futures = _send_all(calls, plan, number)

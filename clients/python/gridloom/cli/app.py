@@ -18,6 +18,7 @@ from gridloom.cli import (
     pools,
     projects,
     queues,
+    scaling,
     top,
 )
 from gridloom.cli import run as run_verb
@@ -36,7 +37,7 @@ PLATFORM_VERBS = {
 }
 OWN_VERBS = frozenset(
     {
-        *("run", "mpi", "jobs", "projects", "queues", "functions", "pools"),
+        *("run", "mpi", "scaling-study", "jobs", "projects", "queues", "functions", "pools"),
         *("top", "up", "down", "status", "contexts"),
         *("login", "logout", "whoami", "keys", "members", "audit"),
     }
@@ -114,6 +115,9 @@ def build(verb_word: str | None = None) -> typer.Typer:
     leaving = {"allow_interspersed_args": False}
     app.command(epilog=run_verb.EXAMPLE, context_settings=leaving)(run_verb.run)
     app.add_typer(mpi.app, name="mpi")
+    app.command("scaling-study", epilog=scaling.EXAMPLE, context_settings=leaving)(
+        scaling.scaling_study
+    )
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(projects.app, name="projects")
     app.add_typer(queues.app, name="queues")

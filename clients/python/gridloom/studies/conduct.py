@@ -1,0 +1,117 @@
+"""From a spec to a study: run what is missing, one run after the other, and sum up."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridloom.calls.progress import progress_for
+from gridloom.errors import GridloomError, InvalidRequestError
+from gridloom.home import EmbeddedPlatform, default_home
+from gridloom.interrupt import say
+from gridloom.studies.ledger import Ledger, Subject
+from gridloom.studies.options import OWN_WORDS, study_plan
+from gridloom.studies.study import ScalingStudy, study_of
+from gridloom.studies.texts import same_everywhere
+from gridloom.studies.work import Turn, work_of
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+
+    from gridloom.client import Client
+    from gridloom.studies.options import StudyPlan
+    from gridloom.studies.study import Run
+    from gridloom.studies.work import Work
+
+
+class Stopped(Exception):  # noqa: N818  # no error: somebody has asked for it
+    """The study was told to make no further run."""
+
+
+def conduct(
+    client: Client,
+    spec: Any,
+    widths: Sequence[int],
+    mode: str,
+    repeats: int,
+    words: Mapping[str, Any],
+    stop: threading.Event | None = None,
+) -> ScalingStudy:
+    """The whole study. See `Client.scaling_study`."""
+    options = {word: value for word, value in words.items() if word not in OWN_WORDS}
+    work = work_of(spec, options)
+    plan = study_plan(widths, mode, repeats, words, work.text(1))
+    subject = Subject(
+        platform=client.name,
+        mode=plan.mode,
+        texts={width: work.text(width) for width in plan.widths},
+        options=same_everywhere(repr(sorted(options.items()))),
+    )
+    folder = Path(words.get("folder") or _home(client) / "studies") / plan.name
+    with Ledger(folder, plan.name, subject) as ledger:
+        missing = [turn for turn in plan.turns() if turn not in ledger.runs]
+        if missing:
+            _check(client, work, plan.widths)
+        bar = progress_for(plan.name, words.get("progress"))
+        with closing(bar):
+            for width, repeat in missing:
+                if stop is not None and stop.is_set():
+                    raise Stopped
+                ledger.add(_run(client, work, plan, Turn(plan.name, ledger.key, width, repeat)))
+                bar.update(len(plan.turns()) - _left(plan, ledger), 0, len(plan.turns()))
+        runs = [ledger.runs[turn] for turn in plan.turns()]
+    return study_of(
+        runs,
+        name=plan.name,
+        title=work.text(plan.widths[0]),
+        unit=work.unit,
+        mode=plan.mode,
+        bound=plan.bound,
+        confidence=plan.confidence,
+    )
+
+
+def _left(plan: StudyPlan, ledger: Ledger) -> int:
+    return sum(turn not in ledger.runs for turn in plan.turns())
+
+
+def _home(client: Client) -> Path:
+    """Of the embedded platform; of others there is none here, but there is a folder of ours."""
+    locator = client.connection.locator
+    return locator.home if isinstance(locator, EmbeddedPlatform) else default_home()
+
+
+def _check(client: Client, work: Work, widths: Sequence[int]) -> None:
+    """What holds the widest holds all."""
+    widest = widths[-1]
+    try:
+        work.check(client, widest)
+    except InvalidRequestError as error:
+        raise _told(error, f"width {widest}") from None
+
+
+def _run(client: Client, work: Work, plan: StudyPlan, turn: Turn) -> Run:
+    """One run; what goes wrong says in which it did."""
+    where = f"width {turn.width}, run {turn.repeat} of {plan.repeats}"
+    try:
+        return work.run(client, turn)
+    except KeyboardInterrupt:
+        say(
+            f"\nThe scaling study was interrupted at {where}. It goes on from there when it is"
+            f' begun again under its name, "{turn.study}".'
+        )
+        raise
+    except GridloomError as error:
+        raise _told(error, where) from error.__cause__
+    except Exception as error:
+        error.add_note(f"in the scaling study {turn.study}: {where}")
+        raise
+
+
+def _told(error: GridloomError, where: str) -> GridloomError:
+    """The same error, which says where."""
+    error.message = f"{where}: {error.message}"
+    error.args = (error.message,)
+    return error
