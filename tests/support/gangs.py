@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.hosts import Hosts
 
 TOKEN = "the token of the gang"
-_PATIENCE_S = 60
+_PATIENCE_S = 45
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -46,7 +46,7 @@ class Gang:
             | spec
         )
         self.places = [
-            Host(name, f"node-{at}", tuple(range(at * share, (at + 1) * share)))
+            Host(name, name.replace("host", "node"), tuple(range(at * share, (at + 1) * share)))
             for at, name in enumerate(hosts.names)
         ]
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
@@ -122,11 +122,11 @@ class Gang:
         found: list[int] = []
 
         def look() -> bool:
-            found[:] = [pid for pid in self._hosts.alive(name) if words in _command(pid)]
+            found[:] = [pid for pid in self._hosts.alive(name) if words in command_of(pid)]
             return bool(found)
 
         eventually_now(look)
-        return min(found)
+        return max(found)
 
 
 def pickle_of(function: Callable[..., Any], *args: Any) -> bytes:
@@ -136,7 +136,7 @@ def pickle_of(function: Callable[..., Any], *args: Any) -> bytes:
     return data
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:

@@ -82,8 +82,14 @@ class Agent:
             left_s = self._ends_at - time.monotonic()
             self._ears.wait(min(max(left_s, 0), _LONGEST_WAIT_S))
             self._look(is_late=time.monotonic() >= self._ends_at)
-            self._failure = self._failure or self._others.lost()
+            self._look_elsewhere()
         return self._finish()
+
+    def _look_elsewhere(self) -> None:
+        """Launchers do not see to it that ranks of all hosts end together."""
+        self._failure = self._failure or self._others.lost()
+        if self._others.is_broken() and not self._is_told_to_end:
+            self._end_ranks()
 
     # ---- the beginning
 
@@ -95,6 +101,7 @@ class Agent:
         hosts = self._others.launcher_words(launcher)
         ranks = self._folder.shell(self._rank_command())
         command = mpiexec_command(launcher, self._spec, ranks, hosts)
+        command = [*self._others.keeper(), *command]
         # In a session of its own: who ends this agent's group lets it end the ranks in order.
         self._process = subprocess.Popen(
             command,
@@ -180,14 +187,16 @@ class Agent:
         _write(stream, b"".join(_LAUNCHER_MARK + line + b"\n" for line in lines))
 
     def _ranks_say(self, data: bytes) -> None:
-        """Lines `value CALL RANK` and `error CALL RANK WORDS`; a line comes in one piece."""
+        """Lines `value CALL RANK`, `error CALL RANK WORDS`, `exit CODE RANK`, each in one piece."""
         *lines, self._rests["said"] = (self._rests.get("said", b"") + data).split(b"\n")
         for line in lines:
             kind, number, rank, words = [*line.decode("utf-8", "replace").split(" ", 3), ""][:4]
             self._take(kind, int(number), int(rank), words)
 
     def _take(self, kind: str, number: int, rank: int, words: str) -> None:
-        if number == self._call.number:
+        if kind == names.EXIT:
+            self._others.rank_ended(rank, number, words)
+        elif number == self._call.number:
             self._call.answered(rank, kind, words)
 
     def _reap(self) -> None:
@@ -297,6 +306,7 @@ class Agent:
         return (
             verdict.aborted(lines, self._launcher_lines)
             or verdict.first_bad(exits)
+            or self._others.breakage()
             or verdict.launcher_failure("mpiexec", self._code or 1)
         )
 

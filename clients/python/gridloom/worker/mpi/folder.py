@@ -2,7 +2,8 @@
 
 `out.3` and `err.3` are pipes that rank 3 writes to, `pid.3` its shell's process, `exit.3` its exit
 code as a shell gives it (128 and more: a signal), `stack.3` where it is, when it was asked. Into
-the pipe `said` ranks of functions write that they have left an answer.
+the pipe `said` ranks of functions write that they have left an answer, and shells that their rank
+has not ended well.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ echo $$ >"$GRIDLOOM_MPI_FOLDER/pid.$rank"
 "$@"
 code=$?
 echo $code >"$GRIDLOOM_MPI_FOLDER/exit.$rank"
+[ $code = 0 ] || echo "exit $code $rank" 1<>"$GRIDLOOM_MPI_FOLDER/said"
 exit $code
 """
 

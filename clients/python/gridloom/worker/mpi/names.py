@@ -18,6 +18,8 @@ TIMES_VARIABLE = "GRIDLOOM_MPI_TIMES"
 FRESH = "fresh"
 # In the place of a call there: no more come.
 END = "end"
+# What its shell says of a rank that has not ended well: the code in the place of a call's number.
+EXIT = "exit"
 # What a door says where ranks speak: its process, in the place of a call's number.
 DOOR = "door"
 

@@ -35,6 +35,22 @@ class Others(Protocol):
         """How the launcher is to reach them. NotHereError: it cannot."""
         ...
 
+    def keeper(self) -> list[str]:
+        """What starts the launcher so that it ends with the agent, whatever becomes of that."""
+        ...
+
+    def rank_ended(self, rank: int, code: int, words: str) -> None:
+        """A rank of the first host has not ended well; -1: the launcher has lost a host."""
+        ...
+
+    def is_broken(self) -> bool:
+        """A rank of any host has not ended well, or is out of the launcher's reach."""
+        ...
+
+    def breakage(self) -> Failure | None:
+        """Why that is, where no rank is to blame."""
+        ...
+
     def call(self, number: int, pickle: bytes, *, is_fresh: bool) -> None:
         """The next call of a world, for all ranks there."""
         ...
@@ -86,6 +102,21 @@ class NoOthers:
     def launcher_words(self, *_: object) -> list[str]:
         """Launchers need none."""
         return []
+
+    def keeper(self) -> list[str]:
+        """Its supervisor sees to that."""
+        return []
+
+    def rank_ended(self, *_: object) -> None:
+        """The launcher sees to the other ranks."""
+
+    def is_broken(self) -> bool:
+        """The launcher would end."""
+        return False
+
+    def breakage(self) -> Failure | None:
+        """None."""
+        return None
 
     def call(self, *_: object, is_fresh: bool) -> None:
         """Nobody."""

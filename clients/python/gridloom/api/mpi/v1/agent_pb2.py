@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgridloom/api/mpi/v1/agent.proto\x12\x13gridloom.api.mpi.v1\"\xba\x03\n\rAttendRequest\x12\x39\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32(.gridloom.api.mpi.v1.AttendRequest.BeginH\x00\x12\x32\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\".gridloom.api.mpi.v1.RankCallPieceH\x00\x12\x39\n\x05\x63lose\x18\x03 \x01(\x0b\x32(.gridloom.api.mpi.v1.AttendRequest.CloseH\x00\x12\x41\n\tterminate\x18\x04 \x01(\x0b\x32,.gridloom.api.mpi.v1.AttendRequest.TerminateH\x00\x12\x37\n\x04look\x18\x05 \x01(\x0b\x32\'.gridloom.api.mpi.v1.AttendRequest.LookH\x00\x12;\n\x06\x66inish\x18\x06 \x01(\x0b\x32).gridloom.api.mpi.v1.AttendRequest.FinishH\x00\x1a\x16\n\x05\x42\x65gin\x12\r\n\x05ranks\x18\x01 \x01(\x05\x1a\x07\n\x05\x43lose\x1a\x0b\n\tTerminate\x1a\x06\n\x04Look\x1a\x08\n\x06\x46inishB\x06\n\x04part\"J\n\rRankCallPiece\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\r\n\x05\x66resh\x18\x02 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\xdd\x05\n\x0e\x41ttendResponse\x12:\n\x05ready\x18\x01 \x01(\x0b\x32).gridloom.api.mpi.v1.AttendResponse.ReadyH\x00\x12>\n\x07refused\x18\x02 \x01(\x0b\x32+.gridloom.api.mpi.v1.AttendResponse.RefusedH\x00\x12\x36\n\x06\x61nswer\x18\x03 \x01(\x0b\x32$.gridloom.api.mpi.v1.RankAnswerPieceH\x00\x12<\n\x06stacks\x18\x04 \x01(\x0b\x32*.gridloom.api.mpi.v1.AttendResponse.StacksH\x00\x12<\n\x06traces\x18\x05 \x01(\x0b\x32*.gridloom.api.mpi.v1.AttendResponse.TracesH\x00\x1a\x17\n\x05Ready\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x1a,\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x05\x1a\x80\x01\n\x06Stacks\x12G\n\x07\x62y_rank\x18\x01 \x03(\x0b\x32\x36.gridloom.api.mpi.v1.AttendResponse.Stacks.ByRankEntry\x1a-\n\x0b\x42yRankEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\xc8\x01\n\x06Traces\x12*\n\x04\x65nds\x18\x01 \x03(\x0b\x32\x1c.gridloom.api.mpi.v1.RankEnd\x12\x44\n\x05lines\x18\x02 \x03(\x0b\x32\x35.gridloom.api.mpi.v1.AttendResponse.Traces.LinesEntry\x1aL\n\nLinesEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.gridloom.api.mpi.v1.RankLines:\x02\x38\x01\x42\x06\n\x04part\"h\n\x0fRankAnswerPiece\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05words\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0c\n\x04last\x18\x06 \x01(\x08\"2\n\x07RankEnd\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0b\n\x03\x61go\x18\x03 \x01(\x01\"\x1a\n\tRankLines\x12\r\n\x05lines\x18\x01 \x03(\x0c\";\n\rLaunchRequest\x12\x11\n\x07\x63ommand\x18\x01 \x01(\tH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Q\n\x0eLaunchResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\x13\n\texit_code\x18\x03 \x01(\x05H\x00\x42\x06\n\x04part2\xc0\x01\n\x10RankAgentService\x12U\n\x06\x41ttend\x12\".gridloom.api.mpi.v1.AttendRequest\x1a#.gridloom.api.mpi.v1.AttendResponse(\x01\x30\x01\x12U\n\x06Launch\x12\".gridloom.api.mpi.v1.LaunchRequest\x1a#.gridloom.api.mpi.v1.LaunchResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgridloom/api/mpi/v1/agent.proto\x12\x13gridloom.api.mpi.v1\"\xba\x03\n\rAttendRequest\x12\x39\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32(.gridloom.api.mpi.v1.AttendRequest.BeginH\x00\x12\x32\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\".gridloom.api.mpi.v1.RankCallPieceH\x00\x12\x39\n\x05\x63lose\x18\x03 \x01(\x0b\x32(.gridloom.api.mpi.v1.AttendRequest.CloseH\x00\x12\x41\n\tterminate\x18\x04 \x01(\x0b\x32,.gridloom.api.mpi.v1.AttendRequest.TerminateH\x00\x12\x37\n\x04look\x18\x05 \x01(\x0b\x32\'.gridloom.api.mpi.v1.AttendRequest.LookH\x00\x12;\n\x06\x66inish\x18\x06 \x01(\x0b\x32).gridloom.api.mpi.v1.AttendRequest.FinishH\x00\x1a\x16\n\x05\x42\x65gin\x12\r\n\x05ranks\x18\x01 \x01(\x05\x1a\x07\n\x05\x43lose\x1a\x0b\n\tTerminate\x1a\x06\n\x04Look\x1a\x08\n\x06\x46inishB\x06\n\x04part\"J\n\rRankCallPiece\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\r\n\x05\x66resh\x18\x02 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x99\x06\n\x0e\x41ttendResponse\x12:\n\x05ready\x18\x01 \x01(\x0b\x32).gridloom.api.mpi.v1.AttendResponse.ReadyH\x00\x12>\n\x07refused\x18\x02 \x01(\x0b\x32+.gridloom.api.mpi.v1.AttendResponse.RefusedH\x00\x12\x36\n\x06\x61nswer\x18\x03 \x01(\x0b\x32$.gridloom.api.mpi.v1.RankAnswerPieceH\x00\x12<\n\x06stacks\x18\x04 \x01(\x0b\x32*.gridloom.api.mpi.v1.AttendResponse.StacksH\x00\x12<\n\x06traces\x18\x05 \x01(\x0b\x32*.gridloom.api.mpi.v1.AttendResponse.TracesH\x00\x12-\n\x05\x65nded\x18\x06 \x01(\x0b\x32\x1c.gridloom.api.mpi.v1.RankEndH\x00\x1a\x17\n\x05Ready\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x1a,\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x05\x1a\x80\x01\n\x06Stacks\x12G\n\x07\x62y_rank\x18\x01 \x03(\x0b\x32\x36.gridloom.api.mpi.v1.AttendResponse.Stacks.ByRankEntry\x1a-\n\x0b\x42yRankEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\xd5\x01\n\x06Traces\x12*\n\x04\x65nds\x18\x01 \x03(\x0b\x32\x1c.gridloom.api.mpi.v1.RankEnd\x12\x44\n\x05lines\x18\x02 \x03(\x0b\x32\x35.gridloom.api.mpi.v1.AttendResponse.Traces.LinesEntry\x12\x0b\n\x03now\x18\x03 \x01(\x01\x1aL\n\nLinesEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.gridloom.api.mpi.v1.RankLines:\x02\x38\x01\x42\x06\n\x04part\"h\n\x0fRankAnswerPiece\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05words\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0c\n\x04last\x18\x06 \x01(\x08\"1\n\x07RankEnd\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\n\n\x02\x61t\x18\x03 \x01(\x01\"\x1a\n\tRankLines\x12\r\n\x05lines\x18\x01 \x03(\x0c\";\n\rLaunchRequest\x12\x11\n\x07\x63ommand\x18\x01 \x01(\tH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Q\n\x0eLaunchResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\x13\n\texit_code\x18\x03 \x01(\x05H\x00\x42\x06\n\x04part2\xc0\x01\n\x10RankAgentService\x12U\n\x06\x41ttend\x12\".gridloom.api.mpi.v1.AttendRequest\x1a#.gridloom.api.mpi.v1.AttendResponse(\x01\x30\x01\x12U\n\x06Launch\x12\".gridloom.api.mpi.v1.LaunchRequest\x1a#.gridloom.api.mpi.v1.LaunchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,29 +50,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKCALLPIECE']._serialized_start=501
   _globals['_RANKCALLPIECE']._serialized_end=575
   _globals['_ATTENDRESPONSE']._serialized_start=578
-  _globals['_ATTENDRESPONSE']._serialized_end=1311
-  _globals['_ATTENDRESPONSE_READY']._serialized_start=900
-  _globals['_ATTENDRESPONSE_READY']._serialized_end=923
-  _globals['_ATTENDRESPONSE_REFUSED']._serialized_start=925
-  _globals['_ATTENDRESPONSE_REFUSED']._serialized_end=969
-  _globals['_ATTENDRESPONSE_STACKS']._serialized_start=972
-  _globals['_ATTENDRESPONSE_STACKS']._serialized_end=1100
-  _globals['_ATTENDRESPONSE_STACKS_BYRANKENTRY']._serialized_start=1055
-  _globals['_ATTENDRESPONSE_STACKS_BYRANKENTRY']._serialized_end=1100
-  _globals['_ATTENDRESPONSE_TRACES']._serialized_start=1103
-  _globals['_ATTENDRESPONSE_TRACES']._serialized_end=1303
-  _globals['_ATTENDRESPONSE_TRACES_LINESENTRY']._serialized_start=1227
-  _globals['_ATTENDRESPONSE_TRACES_LINESENTRY']._serialized_end=1303
-  _globals['_RANKANSWERPIECE']._serialized_start=1313
-  _globals['_RANKANSWERPIECE']._serialized_end=1417
-  _globals['_RANKEND']._serialized_start=1419
-  _globals['_RANKEND']._serialized_end=1469
-  _globals['_RANKLINES']._serialized_start=1471
-  _globals['_RANKLINES']._serialized_end=1497
-  _globals['_LAUNCHREQUEST']._serialized_start=1499
-  _globals['_LAUNCHREQUEST']._serialized_end=1558
-  _globals['_LAUNCHRESPONSE']._serialized_start=1560
-  _globals['_LAUNCHRESPONSE']._serialized_end=1641
-  _globals['_RANKAGENTSERVICE']._serialized_start=1644
-  _globals['_RANKAGENTSERVICE']._serialized_end=1836
+  _globals['_ATTENDRESPONSE']._serialized_end=1371
+  _globals['_ATTENDRESPONSE_READY']._serialized_start=947
+  _globals['_ATTENDRESPONSE_READY']._serialized_end=970
+  _globals['_ATTENDRESPONSE_REFUSED']._serialized_start=972
+  _globals['_ATTENDRESPONSE_REFUSED']._serialized_end=1016
+  _globals['_ATTENDRESPONSE_STACKS']._serialized_start=1019
+  _globals['_ATTENDRESPONSE_STACKS']._serialized_end=1147
+  _globals['_ATTENDRESPONSE_STACKS_BYRANKENTRY']._serialized_start=1102
+  _globals['_ATTENDRESPONSE_STACKS_BYRANKENTRY']._serialized_end=1147
+  _globals['_ATTENDRESPONSE_TRACES']._serialized_start=1150
+  _globals['_ATTENDRESPONSE_TRACES']._serialized_end=1363
+  _globals['_ATTENDRESPONSE_TRACES_LINESENTRY']._serialized_start=1287
+  _globals['_ATTENDRESPONSE_TRACES_LINESENTRY']._serialized_end=1363
+  _globals['_RANKANSWERPIECE']._serialized_start=1373
+  _globals['_RANKANSWERPIECE']._serialized_end=1477
+  _globals['_RANKEND']._serialized_start=1479
+  _globals['_RANKEND']._serialized_end=1528
+  _globals['_RANKLINES']._serialized_start=1530
+  _globals['_RANKLINES']._serialized_end=1556
+  _globals['_LAUNCHREQUEST']._serialized_start=1558
+  _globals['_LAUNCHREQUEST']._serialized_end=1617
+  _globals['_LAUNCHRESPONSE']._serialized_start=1619
+  _globals['_LAUNCHRESPONSE']._serialized_end=1700
+  _globals['_RANKAGENTSERVICE']._serialized_start=1703
+  _globals['_RANKAGENTSERVICE']._serialized_end=1895
 # @@protoc_insertion_point(module_scope)

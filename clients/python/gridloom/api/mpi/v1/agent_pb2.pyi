@@ -278,6 +278,9 @@ class AttendResponse(_message.Message):
 
         ENDS_FIELD_NUMBER: _builtins.int
         LINES_FIELD_NUMBER: _builtins.int
+        NOW_FIELD_NUMBER: _builtins.int
+        now: _builtins.float
+        """This host's clock when it said so, in seconds since 1970."""
         @_builtins.property
         def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankEnd]: ...
         @_builtins.property
@@ -289,10 +292,11 @@ class AttendResponse(_message.Message):
             *,
             ends: _abc.Iterable[Global___RankEnd] | None = ...,
             lines: _abc.Mapping[_builtins.int, Global___RankLines] | None = ...,
+            now: _builtins.float = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "lines", b"lines"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "lines", b"lines", "now", b"now"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,6 +305,7 @@ class AttendResponse(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     STACKS_FIELD_NUMBER: _builtins.int
     TRACES_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ready(self) -> Global___AttendResponse.Ready: ...
     @_builtins.property
@@ -313,6 +318,10 @@ class AttendResponse(_message.Message):
     def stacks(self) -> Global___AttendResponse.Stacks: ...
     @_builtins.property
     def traces(self) -> Global___AttendResponse.Traces: ...
+    @_builtins.property
+    def ended(self) -> Global___RankEnd:
+        """A rank has not ended well: no other one goes on."""
+
     def __init__(
         self,
         *,
@@ -321,12 +330,13 @@ class AttendResponse(_message.Message):
         answer: Global___RankAnswerPiece | None = ...,
         stacks: Global___AttendResponse.Stacks | None = ...,
         traces: Global___AttendResponse.Traces | None = ...,
+        ended: Global___RankEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "part", b"part", "ready", b"ready", "refused", b"refused", "stacks", b"stacks", "traces", b"traces"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ended", b"ended", "part", b"part", "ready", b"ready", "refused", b"refused", "stacks", b"stacks", "traces", b"traces"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "part", b"part", "ready", b"ready", "refused", b"refused", "stacks", b"stacks", "traces", b"traces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "ended", b"ended", "part", b"part", "ready", b"ready", "refused", b"refused", "stacks", b"stacks", "traces", b"traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["ready", "refused", "answer", "stacks", "traces"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["ready", "refused", "answer", "stacks", "traces", "ended"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -376,22 +386,22 @@ class RankEnd(_message.Message):
 
     RANK_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    AGO_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     code: _builtins.int
     """As a shell gives it: 128 and more for a signal."""
-    ago: _builtins.float
-    """Seconds before this was said: clocks of hosts differ."""
+    at: _builtins.float
+    """By the clock of its host."""
     def __init__(
         self,
         *,
         rank: _builtins.int = ...,
         code: _builtins.int = ...,
-        ago: _builtins.float = ...,
+        at: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ago", b"ago", "code", b"code", "rank", b"rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "code", b"code", "rank", b"rank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -124,9 +124,14 @@ class Follower(Agent):
     # ---- what ranks say
 
     def _take(self, kind: str, number: int, rank: int, words: str) -> None:
-        """An answer goes to the first host, in pieces."""
         if kind == names.DOOR or self._line is None:
             return
+        if kind == names.EXIT:
+            self._line.say(ended={"rank": rank, "code": number})
+            return
+        self._send_answer(self._line, kind, number, rank, words)
+
+    def _send_answer(self, line: Line, kind: str, number: int, rank: int, words: str) -> None:
         path = self._folder.path / names.answer_name(number, rank)
         head = {"number": number, "rank": rank, "kind": kind, "words": words}
         with path.open("rb") as file:
@@ -134,7 +139,7 @@ class Follower(Agent):
             while True:
                 data = file.read(PIECE_BYTES)
                 is_last = file.tell() >= size
-                self._line.say(answer={**head, "data": data, "last": is_last})
+                line.say(answer={**head, "data": data, "last": is_last})
                 if is_last:
                     break
         path.unlink()
@@ -170,11 +175,10 @@ class Follower(Agent):
         self._server.stop()
 
     def _own_traces(self) -> dict[str, Any]:
-        now = time.time()
         return {
+            "now": time.time(),
             "ends": [
-                {"rank": end.rank, "code": end.code, "ago": now - end.at}
-                for end in self._folder.exits()
+                {"rank": end.rank, "code": end.code, "at": end.at} for end in self._folder.exits()
             ],
             "lines": {
                 rank: {"lines": [line[:_LONGEST_LINE_BYTES] for line in lines]}

@@ -48,6 +48,7 @@ class Launched:
         streams = {"stdout": self._process.stdout, "stderr": self._process.stderr}
         for name, stream in streams.items():
             threading.Thread(target=self._read, args=(name, stream), daemon=True).start()
+        threading.Thread(target=self._sweep, daemon=True).start()
         is_open = len(streams)
         while is_open:
             name, data = self._said.get()
@@ -65,6 +66,14 @@ class Launched:
             below = processes.freeze_descendants(self._process.pid)
             processes.send([*below, self._process.pid], signal.SIGKILL)
             self._process.wait()
+
+    def _sweep(self) -> None:
+        """What it leaves behind is over with it, and so are its streams."""
+        self._process.wait()
+        leader = self._process.pid
+        left = [pid for pid in processes.every_pid() if processes.session(pid) == leader]
+        below = [each for pid in left for each in processes.descendants(pid)]
+        processes.send([*left, *below], signal.SIGKILL)
 
     def _read(self, name: str, stream: BinaryIO | None) -> None:
         assert stream is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from gridloom.worker.mpi.gang.inbox import Inbox
 from gridloom.worker.mpi.gang.secret import GangSecret
 from gridloom.worker.mpi.gang.shim import hosts_lines, shim_script
 from gridloom.worker.mpi.gang.wire import PIECE_BYTES
-from gridloom.worker.mpi.implementations import KNOWN, NotHereError
+from gridloom.worker.mpi.implementations import KNOWN, NotHereError, which
 from gridloom.worker.mpi.names import answer_name
 from gridloom.worker.mpi.report import Failure
 from gridloom.worker.mpi.spec import MPICH
@@ -51,6 +53,9 @@ class OtherHosts:
         self._traces: dict[str, agent_pb2.AttendResponse.Traces] = {}
         self._ends: list[RankExit] = []
         self._is_finishing = False
+        self._is_broken = False
+        self._breakage: Failure | None = None
+        self._finish_at = 0.0
         self._ears: Ears
         self._folder: RankFolder
         self._take: Take
@@ -97,14 +102,17 @@ class OtherHosts:
         return [*rsh, "-localhost", own, "-hosts", ",".join(places)]
 
     def _write_shim(self) -> str:
-        import sys
-
         names = {line.address: f"{line.host.name}@{line.host.node}" for line in self._lines}
         file, shim = self._folder.path / "hosts", self._folder.path / "shim"
         file.write_text(hosts_lines(names), encoding="utf-8")
         shim.write_text(shim_script(sys.executable, self._spec.agent_port, file), encoding="utf-8")
         shim.chmod(0o700)
         return str(shim)
+
+    def keeper(self) -> list[str]:
+        """A launcher that is left alone would wait for its hosts for ever."""
+        program = which("setpriv", os.environ.get("PATH", os.defpath))
+        return [program, "--pdeathsig", "KILL", "--"] if program else []
 
     # ---- what is said to them
 
@@ -141,7 +149,7 @@ class OtherHosts:
 
     def finish(self) -> None:
         """End what runs there, and learn how it was."""
-        self._is_finishing = True
+        self._is_finishing, self._finish_at = True, time.time()
         self._say(finish={})
         if self._ready:
             self._wait(
@@ -183,6 +191,14 @@ class OtherHosts:
             self._stacks[line.host.name] = dict(what.stacks.by_rank)
         elif part == "traces":
             self._note_traces(line, what.traces)
+        elif part == "ended":
+            self._is_broken = True
+
+    def rank_ended(self, rank: int, code: int, words: str) -> None:
+        """One that has not ended well is the end of all; so is a host that the launcher lost."""
+        self._is_broken = True
+        if rank < 0 and self._breakage is None:
+            self._breakage = Failure(words, exit_code=code if code > 0 else 1)
 
     def _note_loss(self, line: Attendance, gone: Gone) -> None:
         name = line.host.name
@@ -209,15 +225,23 @@ class OtherHosts:
             self._take(piece.kind, piece.number, piece.rank, piece.words)
 
     def _note_traces(self, line: Attendance, traces: agent_pb2.AttendResponse.Traces) -> None:
-        now = time.time()
         self._traces[line.host.name] = traces
-        self._ends += [rank_exit(end.rank, end.code, now - end.ago) for end in traces.ends]
+        ahead_s = clock_ahead_s(self._finish_at, traces.now, time.time())
+        self._ends += [rank_exit(end.rank, end.code, end.at - ahead_s) for end in traces.ends]
 
     # ---- what became of them
 
     def lost(self) -> Failure | None:
         """The first host that went away before the end."""
         return self._lost
+
+    def is_broken(self) -> bool:
+        """A rank of any host has not ended well, or is out of the launcher's reach."""
+        return self._is_broken
+
+    def breakage(self) -> Failure | None:
+        """Why that is, where no rank is to blame."""
+        return self._breakage
 
     def ends(self) -> Sequence[RankExit]:
         """How ranks there ended."""
@@ -241,6 +265,16 @@ def ranks_by_host(spec: LaunchSpec, hosts: Sequence[Host]) -> dict[str, range]:
     if first != spec.ranks:
         raise ValueError(f"the hosts have room for {first} ranks, the job has {spec.ranks}")
     return ranks
+
+
+def clock_ahead_s(asked: float, theirs: float, answered: float) -> float:
+    """How far a host's clock is ahead of ours, by what it said between two looks at ours.
+
+    0 where that may be so: most clocks are set by the same one, more closely than answers come.
+    """
+    if asked <= theirs <= answered:
+        return 0.0
+    return theirs - (asked + answered) / 2
 
 
 def _ranks_words(ranks: range) -> str:

@@ -7,6 +7,7 @@ each host is known: lines `ADDRESS NAME@NODE`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -53,11 +54,15 @@ def main(words: list[str], parent: int) -> int:
     name, _, node = names.get(address, f"{address}@{address}").partition("@")
     try:
         with grpc.insecure_channel(target(address, port), options=CALLER_OPTIONS) as channel:
-            return _run(channel, name, " ".join(words[3:]))
+            code = _run(channel, name, " ".join(words[3:]))
+        reason = f"the launcher's command ended with {code}" if code else ""
     except (grpc.RpcError, StrangerError) as error:
-        reason = error.details() if isinstance(error, grpc.RpcError) else str(error)
-        sys.stderr.write(f"host {node} ({name}): {reason}\n")
-        return _EXIT_FAILED
+        code = _EXIT_FAILED
+        reason = str(error.details() if isinstance(error, grpc.RpcError) else error)
+    if reason:
+        said = " ".join(f"exit {code} -1 host {node} ({name}): {reason}".split())
+        _tell_agent(os.path.join(os.path.dirname(file), "said"), said)  # noqa: PTH118, PTH120
+    return code
 
 
 def _run(channel: grpc.Channel, name: str, command: str) -> int:
@@ -77,6 +82,14 @@ def _run(channel: grpc.Channel, name: str, command: str) -> int:
             case _:
                 _write(2, response.stderr)
     return _EXIT_FAILED
+
+
+def _tell_agent(pipe: str, line: str) -> None:
+    """The launcher itself takes no notice."""
+    with contextlib.suppress(OSError):  # nobody is there any more
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        os.write(descriptor, f"{line}\n".encode())
+        os.close(descriptor)
 
 
 def _requests(command: str, is_known: threading.Event) -> Iterator[agent_pb2.LaunchRequest]:
