@@ -11,6 +11,7 @@ import pytest
 from gridloom_services.scheduler.runtime.base import EXIT_NOT_STARTED, Phase
 from gridloom_services.scheduler.runtime.kubernetes.api import ApiError
 from gridloom_services.scheduler.runtime.kubernetes.permissions import (
+    FOR_POLICIES,
     NEEDED,
     MissingPermissionError,
 )
@@ -85,8 +86,8 @@ def allow(server: ApiServer, namespace: str, allowed: Callable[[Permission], boo
     """Let the scheduler do what the runtime needs, as far as `allowed` says."""
     for kind, everywhere_, where in (("Role", False, namespace), ("ClusterRole", True, "")):
         rules = [
-            {"apiGroups": [""], "resources": [each.kind], "verbs": [each.verb]}
-            for each in NEEDED
+            {"apiGroups": [each.group], "resources": [each.kind], "verbs": [each.verb]}
+            for each in NEEDED + FOR_POLICIES
             if each.everywhere is everywhere_ and allowed(each)
         ]
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": USER}
@@ -98,7 +99,7 @@ def allow(server: ApiServer, namespace: str, allowed: Callable[[Permission], boo
 
 
 def runtime_of(server: ApiServer, namespace: str, folder: Path) -> KubernetesRuntime:
-    pods = PodPlan("gridloom/worker:none", lost_node_s=0.1)
+    pods = PodPlan("gridloom/worker:none", lost_node_s=0.1, network_policies=True)
     settings = KubernetesSettings(namespace, pods, kubeconfig=server.kubeconfig(USER))
     return KubernetesRuntime(settings, ObjectsInMemory(), folder / "spool")
 
@@ -221,6 +222,16 @@ def end_as_evicted(server: ApiServer, namespace: str, pod: str) -> None:
         "startTime": FAR_AHEAD,
     }
     server.set_status("pod", pod, status, "-n", namespace)
+
+
+async def test_pods_of_a_gang_have_leave_to_speak_with_each_other(server, namespace, tmp_path):
+    async with opened(server, namespace, tmp_path) as (runtime, _):
+        one, two = gang("true"), gang("true", name="job_b-a1", replicas=2)
+        for made, pods_so_far in ((one, 1), (two, 3)):
+            await runtime.start(made, everywhere(made, NODE))
+            await until_made(runtime, namespace, pods_so_far)
+        found = server.kubectl("get", "networkpolicies", "-n", namespace, "-o", "name").split()
+        assert found == ["networkpolicy.networking.k8s.io/job-b-a1"]
 
 
 async def test_work_goes_on_when_the_server_comes_back(server, namespace, tmp_path):
