@@ -95,6 +95,16 @@ class Gang:
             SPEC_VARIABLE: to_text(self.spec),
         }
 
+    def door(self) -> subprocess.Popen[bytes]:
+        """A client's way to the ranks of a world."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "gridloom.worker.mpi.door"],
+            env=self.environment(self.places[0].name),
+            cwd=self.folder(self.places[0].name),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
     def ended(self, name: str) -> Ended:
         """Wait for the agent of a host."""
         agent = self.agents[name]
