@@ -25,8 +25,11 @@ _NOT_OURS = {"kube-root-ca.crt", "default", "kubernetes"}
 
 
 def test_an_uninstall_leaves_nothing(client: Client, release: Release):
-    job = client.run(["sleep", "600"], cpus=0.1)
-    eventually_now(lambda: job.state is JobState.RUNNING)
+    listens = client.run(["sleep", "600"], cpus=0.1)
+    script = "trap '' TERM; while :; do sleep 1; done"
+    does_not = client.run(["sh", "-c", script], cpus=0.1)
+    for job in (listens, does_not):
+        eventually_now(lambda job=job: job.state is JobState.RUNNING)
     release.helm("uninstall", NAME, "--wait", "--timeout", "300s")
     eventually_now(lambda: not _left(release))
 

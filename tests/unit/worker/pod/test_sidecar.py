@@ -123,6 +123,19 @@ def test_a_command_that_does_not_listen_is_killed_after_the_shortest_grace(pod):
     assert process.returncode == -9
 
 
+def test_a_command_that_does_not_listen_is_kept_to_its_grace_when_its_pod_is_deleted(pod):
+    (pod.work / "a.txt").write_text("42")
+    with pod.command("trap '' TERM; echo deaf; while :; do sleep 1; done") as process:
+        said = pod.run / "stdout"
+        eventually_now(lambda: said.exists() and said.read_bytes() == b"deaf\n")
+        (pod.run / "deleted").touch()
+        order = pod.order(grace_s=0.1, outputs=("*.txt",))
+        farewell = Sidecar(order, pod.store, pod.run, pod.told).run()
+    assert process.returncode == -9
+    # Why it was deleted is not for its sidecar to say; what it left is brought out all the same.
+    assert (farewell.failure_class, len(farewell.outputs)) == ("NONE", 1)
+
+
 def test_a_list_of_outputs_that_is_too_long_to_be_told_is_stored(pod):
     farewell, _ = pod.watch(
         "for i in $(seq 200); do echo $i > a-rather-long-name-$i.txt; done",

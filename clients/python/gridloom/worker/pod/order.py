@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PID = "pid"
 READY = "ready"
+DELETED = "deleted"
 MESSAGE = Path("/dev/termination-log")
 RUN = Path("/gridloom/run")
 ORDERS = Path("/gridloom/orders")

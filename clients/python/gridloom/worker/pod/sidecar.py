@@ -59,6 +59,7 @@ class Sidecar:
         self._cause: tuple[str, str] | None = None
         self._kill_at: float | None = None
         self._grace_s: float | None = None
+        self._is_deleted = False
         self._replicas = order.replicas
         self._reports: Reports | None = None
         # Told to go: the command is over, or never was.
@@ -94,6 +95,7 @@ class Sidecar:
     def _look(self, command: Command) -> None:
         now = time.monotonic()
         self._heed_stop(command, now)
+        self._heed_deletion(now)
         limit_s = self._order.time_limit_s
         if limit_s is not None and now >= command.began + limit_s:
             reason = f"the time limit of {limit_s:g} s"
@@ -110,9 +112,21 @@ class Sidecar:
             self._grace_s = stop.grace_s
             self._end(command, handover.CANCELLED, stop.reason, now + stop.grace_s)
 
+    def _heed_deletion(self, now: float) -> None:
+        """Keep a command to its grace where the pod itself is deleted: the kubelet has asked it.
+
+        Its own patience is longer, so that what a command leaves can be brought out afterwards.
+        """
+        if not self._is_deleted and (self._folder / orders.DELETED).exists():
+            self._is_deleted = True
+            self._kill_by(now + self._order.grace_s)
+
+    def _kill_by(self, at: float) -> None:
+        self._kill_at = at if self._kill_at is None else min(self._kill_at, at)
+
     def _end(self, command: Command, failure_class: str, reason: str, kill_at: float) -> None:
         """Ask the command to end. The first cause stands; a later one may shorten the grace."""
-        self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+        self._kill_by(kill_at)
         if self._cause is None:
             self._cause = (failure_class, reason)
             command.terminate()

@@ -29,6 +29,9 @@ _WAIT = 'while [ ! -e "$0/ready" ]; do sleep 0.05; done; '
 _PYTHON = "python3"
 # A command may be over before Python has begun to listen: the word to go must not end it meanwhile.
 _LISTENING_LATE = f"trap '' TERM; exec {_PYTHON} -m gridloom.worker.pod.sidecar"
+# Said to a sidecar when its pod begins to be deleted: the word to go comes only once its command is
+# over, which may not listen to it.
+_DELETED = f": >{volumes.RUN}/deleted"
 # What sidecars need is not taken from the room that the plan gives to commands.
 _NOTHING = {"requests": {CPU: "0", MEMORY: "0"}}
 
@@ -67,6 +70,7 @@ def sidecar_container(gang: Gang, unit: Unit, plan: PodPlan) -> Manifest:
         **_ours(plan, SIDECAR, ["/bin/sh", "-c", _LISTENING_LATE], mounts),
         "env": _environment_list(env, gang),
         "restartPolicy": "Always",
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _DELETED]}}},
         "terminationMessagePolicy": "File",
     }
 
