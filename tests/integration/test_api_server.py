@@ -251,3 +251,59 @@ async def test_work_goes_on_when_the_server_comes_back(server, namespace, tmp_pa
     async with opened(server, namespace, tmp_path) as (runtime, _):
         assert await runtime.names() == {"job_a-a1", "job_b-a1"}
         assert len(await pods(runtime, namespace)) == 2
+
+
+_REVISION = "jsonpath={.metadata.resourceVersion}"
+
+
+async def test_a_gang_is_an_object_a_secret_and_a_pod_each_written_once(
+    server, namespace, tmp_path
+):
+    async with opened(server, namespace, tmp_path) as (runtime, _):
+        one = gang("true", token="t")
+        await runtime.start(one, everywhere(one, NODE))
+        [pod] = await pods(runtime, namespace)  # there when `start` returns
+        revisions = [
+            int(server.kubectl("get", *what, "-n", namespace, "-o", _REVISION))
+            for what in (("configmap", "job-a-a1"), ("secret", "job-a-a1-token"))
+        ]
+        revisions.append(int(pod["metadata"]["resourceVersion"]))
+        # What had been changed afterwards would have a later one.
+        assert revisions == sorted(revisions)
+
+
+async def test_a_gang_whose_pod_nobody_finds_is_lost_and_not_made_again(
+    server, namespace, tmp_path
+):
+    one = gang("true", token="t")
+    async with opened(server, namespace, tmp_path) as (runtime, _):
+        await runtime.start(one, everywhere(one, NODE))
+        [pod] = await until_made(runtime, namespace, 1)
+    server.kubectl("delete", "pod", pod, "-n", namespace, "--grace-period=0", "--force")
+    async with opened(server, namespace, tmp_path) as (runtime, watcher):
+        end = await watcher.ended()
+        assert end.failure_class is FailureClass.NODE_LOST
+        assert "cut short" in end.reason
+        assert await pods(runtime, namespace) == []
+        await runtime.forget(one.name)
+        assert await runtime.names() == frozenset()
+
+
+async def test_what_others_claim_counts_in_every_namespace_and_what_gangs_have_does_not(
+    server, namespace, tmp_path
+):
+    async with opened(server, namespace, tmp_path) as (runtime, _):
+        one = gang("true", resources={"cpu": 1000})
+        await runtime.start(one, everywhere(one, NODE))
+        server.apply(object_of("Namespace", f"{namespace}-others"))
+        for where in (namespace, f"{namespace}-others"):
+            server.apply(claiming_pod(where, "500m"))
+        async with asyncio.timeout(60):
+            while (await runtime.capacity())[0].capacity["cpu"] != 3000:
+                await runtime.capacity_changed()
+
+
+def claiming_pod(namespace: str, cpu: str) -> dict[str, Any]:
+    container = {"name": "it", "image": "x", "resources": {"requests": {"cpu": cpu}}}
+    spec = {"containers": [container], "nodeName": NODE, "automountServiceAccountToken": False}
+    return object_of("Pod", "other", namespace, spec=spec)

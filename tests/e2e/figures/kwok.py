@@ -22,6 +22,7 @@ SEAT = "gridloom.test/seat"
 _ANNOTATION = "kwok.x-k8s.io/node"
 _LABEL = {"gridloom.test/pool": "seeming"}
 _PODS = 110
+NODES = tuple(f"seeming-{index:02}" for index in range(20))
 _STAGES = ("node/fast/node-initialize.yaml", "pod/fast/pod-ready.yaml", "pod/fast/pod-delete.yaml")
 FLAVOUR = json.dumps(
     {"nodeSelector": _LABEL, "tolerations": [{"key": _ANNOTATION, "operator": "Exists"}]}
@@ -29,9 +30,9 @@ FLAVOUR = json.dumps(
 
 
 @contextlib.contextmanager
-def seeming_nodes(cluster: Cluster, count: int) -> Iterator[None]:
-    """So many nodes; gone with all that ran on them."""
-    nodes = {"apiVersion": "v1", "kind": "List", "items": [_node(i) for i in range(count)]}
+def seeming_nodes(cluster: Cluster) -> Iterator[None]:
+    """`NODES`; gone with all that ran on them."""
+    nodes = {"apiVersion": "v1", "kind": "List", "items": [_node(name) for name in NODES]}
     words = [
         *(word for file in _stages() for word in ("--config", file)),
         *("--kubeconfig", str(cluster.kubeconfig)),
@@ -64,8 +65,7 @@ def _stages() -> list[str]:
     return [str(stages / name) for name in _STAGES]
 
 
-def _node(index: int) -> dict[str, Any]:
-    name = f"seeming-{index:02}"
+def _node(name: str) -> dict[str, Any]:
     amounts = {"cpu": "128", "memory": "512Gi", "pods": str(_PODS), SEAT: str(_PODS)}
     return {
         "apiVersion": "v1",

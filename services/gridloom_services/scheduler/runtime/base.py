@@ -294,7 +294,8 @@ class Runtime(Protocol):
     async def open(self) -> None:
         """Find what is there: gangs that run, have ended, or whose start was cut short.
 
-        A start that was cut short is finished. Returns when `names` and `watch` know everything.
+        A start that was cut short is finished; where it cannot be known how far it came, its
+        replicas are told as lost. Returns when `names` and `watch` know everything.
         """
 
     async def close(self) -> None:

@@ -32,6 +32,8 @@ _CLOSING_S = 0.25
 # A server that says nothing for so long, not even a bookmark, is not there any more.
 _SILENCE_S = 90.0
 _JSON = "application/json"
+# Of what is made, only what the server adds: who, when, by which uid.
+_METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 _MERGE_PATCH = "application/merge-patch+json"
 _AGAIN = {429, 500, 502, 503, 504}
 _FIRST_PAUSE_S = 0.1
@@ -124,13 +126,18 @@ class KubernetesApi:
         return await self.request("GET", path, query)
 
     async def create(self, path: str, manifest: Object) -> Object:
-        """Make an object; one that is there already is returned as it is."""
+        """Make an object; one that is there already is returned as it is.
+
+        Of a new one the manifest is returned, with the server's metadata: the server need not write
+        out again what it was told.
+        """
         try:
-            return await self.request("POST", path, body=manifest)
+            made = await self.request("POST", path, body=manifest, accept=_METADATA)
         except ApiError as error:
             if error.status != CONFLICT or error.reason != "AlreadyExists":
                 raise
-        return await self.get(f"{path}/{manifest['metadata']['name']}")
+            return await self.get(f"{path}/{manifest['metadata']['name']}")
+        return {**manifest, "metadata": made["metadata"]}
 
     async def patch(self, path: str, change: Object) -> Object:
         """Merge a change into an object."""
@@ -153,6 +160,7 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         kind: str = _JSON,
+        accept: str = _JSON,
         patience_s: float = _TIMEOUT_S,
     ) -> Object:
         """Ask, again while the server is away, busy or just starting.
@@ -163,7 +171,7 @@ class KubernetesApi:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return await self._once(method, path, query, body, kind)
+                return await self._once(method, path, query, body, (kind, accept))
             except ApiError as error:
                 is_final = not (error.is_passing or error.may_be_early)
                 if is_final or asyncio.get_running_loop().time() + pause_s > end:
@@ -178,11 +186,11 @@ class KubernetesApi:
         path: str,
         query: Mapping[str, str] | None,
         body: Object | None,
-        kind: str,
+        kinds: tuple[str, str],
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         data = None if body is None else json.dumps(body)
-        headers = {**await self.headers(), "Accept": _JSON, "Content-Type": kind}
+        headers = {**await self.headers(), "Content-Type": kinds[0], "Accept": kinds[1]}
         try:
             async with self._session.request(
                 method, self._host + path, params=query, data=data, headers=headers, timeout=timeout

@@ -19,7 +19,7 @@ from gridloom_services.scheduler.runtime.kubernetes.api import ApiError
 from gridloom_services.scheduler.runtime.kubernetes.containers import COMMAND
 from gridloom_services.scheduler.runtime.kubernetes.namespace import FORCED
 from gridloom_services.scheduler.runtime.kubernetes.pod import PodSite, pod_manifest
-from gridloom_services.scheduler.runtime.kubernetes.record import made_change, verdict_change
+from gridloom_services.scheduler.runtime.kubernetes.record import verdict_change
 from gridloom_services.scheduler.runtime.kubernetes.refusals import refusal
 from gridloom_services.scheduler.runtime.kubernetes.report import (
     UnitFacts,
@@ -137,6 +137,14 @@ class GangLife:
 
     # ---- the loop
 
+    async def begin(self) -> None:
+        """Make the pods of a gang that is new. What fails now is tried again by `run`."""
+        async with self.turn:
+            try:
+                await self._make()
+            except OSError as error:
+                _log.warning("pods have to wait: %s", error, extra={"gang": self._name})
+
     async def run(self) -> None:
         """Bring everything wanted about, for as long as a unit lives."""
         pause_s = _FIRST_PAUSE_S
@@ -207,8 +215,7 @@ class GangLife:
             if not is_alone:
                 await self.shop.namespace.introduce(gang, owner)
         await asyncio.gather(*(self._make_pod(unit, alone=is_alone) for unit in unmade))
-        made = self.record.made | {unit.name for unit in unmade}
-        return await self.shop.namespace.change_gang(gang.name, made_change(made))
+        return None
 
     async def _give_up(self, unmade: list[Unit]) -> None:
         """End what cannot be made any more: its token went with the process that had it."""

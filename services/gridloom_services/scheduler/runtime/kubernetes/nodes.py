@@ -59,8 +59,10 @@ class ClusterNodes:
             self._silent_since.pop(name, None)
         else:
             self._silent_since.setdefault(name, self._clock())
+        before = self._nodes.get(name)
         self._nodes[name] = node
-        self.changed.set()
+        if before is None or _said(before) != _said(node):
+            self.changed.set()
 
     def lost_node(self, node: Node) -> None:
         """Let go of a node that exists no more."""
@@ -130,6 +132,12 @@ class ClusterNodes:
         if since is None:
             return None
         return max(0.0, since + self._lost_after_s - self._clock())
+
+
+def _said(node: Node) -> Object:
+    """Return a node without its version: that changes with every sign of life."""
+    metadata = {key: each for key, each in node["metadata"].items() if key != "resourceVersion"}
+    return {**node, "metadata": metadata}
 
 
 def keep_node(node: Object) -> Object:

@@ -16,13 +16,12 @@ from gridloom_services.scheduler.runtime.kubernetes.units import units_from_text
 from gridloom_services.scheduler.runtime.kubernetes.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from gridloom_services.scheduler.runtime.base import Gang
     from gridloom_services.scheduler.runtime.kubernetes.manifests import Manifest
     from gridloom_services.scheduler.runtime.units import Unit, Units
 
-MADE_KEY = "made"
 STOP_KEY = "stop.json"
 _VERDICT = "verdict."
 _UNIT_STOP = "stop."
@@ -52,7 +51,7 @@ class Stop:
 
 @dataclass(slots=True)
 class GangRecord:
-    """A gang, its units, and what became of it. `made`: units whose pods were made once."""
+    """A gang, its units, and what became of it. `made`: units whose pods may have been made."""
 
     gang: Gang
     units: Units
@@ -77,7 +76,11 @@ class GangRecord:
 
 
 def read_record(owner: Manifest) -> GangRecord:
-    """Read a gang's object."""
+    """Read a gang's object.
+
+    It is not written down whose pods were made, which would cost a request a gang: whoever finds
+    the gang takes all for made, and what has no pod for lost. So nothing ever runs twice.
+    """
     data: Mapping[str, str] = owner["data"]
     units = units_from_text(data[UNITS_KEY])
     gang = gang_from_record(json.loads(data[GANG_KEY]))
@@ -85,7 +88,7 @@ def read_record(owner: Manifest) -> GangRecord:
         gang=replace(gang, token=data.get(TOKEN_KEY, "")),
         units=units,
         owner=owner,
-        made=set(data.get(MADE_KEY, "").split()),
+        made=set(units),
         stop=Stop.from_text(data[STOP_KEY]) if STOP_KEY in data else None,
         unit_stops={
             name: Stop.from_text(data[_UNIT_STOP + name])
@@ -98,11 +101,6 @@ def read_record(owner: Manifest) -> GangRecord:
             if _VERDICT + name in data
         },
     )
-
-
-def made_change(made: Iterable[str]) -> Manifest:
-    """Return the change that says whose pods were made."""
-    return _change(MADE_KEY, " ".join(sorted(made)))
 
 
 def stop_change(stop: Stop) -> Manifest:

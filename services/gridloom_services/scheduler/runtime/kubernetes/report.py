@@ -198,7 +198,8 @@ def _vanished(facts: UnitFacts) -> Verdict:
     found = pod_failure(facts.pod) if facts.pod else None
     if found is not None:
         return verdict(*found)
-    return verdict(FailureClass.NODE_LOST, "its pod was deleted")
+    seldom = "" if facts.pod else ", or its start was cut short"
+    return verdict(FailureClass.NODE_LOST, f"its pod was deleted{seldom}")
 
 
 def _blamed(

@@ -163,10 +163,19 @@ class KubernetesRuntime:
         api, nodes = self.api, self._nodes
         return (
             Informer(api, "/api/v1/nodes", {}, nodes.saw_node, nodes.lost_node, keep_node),
+            # What others claim; our own pods come only by the last, once.
             Informer(
                 api,
                 "/api/v1/pods",
-                {"fieldSelector": _ALIVE},
+                {"fieldSelector": f"metadata.namespace!={shop.namespace.namespace},{_ALIVE}"},
+                nodes.saw_pod,
+                nodes.lost_pod,
+                nodes.keep_pod,
+            ),
+            Informer(
+                api,
+                f"{shop.namespace.path}/pods",
+                {"fieldSelector": _ALIVE, "labelSelector": f"!{names.GANG}"},
                 nodes.saw_pod,
                 nodes.lost_pod,
                 nodes.keep_pod,
@@ -228,10 +237,14 @@ class KubernetesRuntime:
             units = first_units(gang, placement)
             owner = await self._shop.namespace.make_gang(gang, units)
             record = read_record(owner)
-            # The token is nowhere but here and in its secret.
-            record.gang = gang
+            # The token is nowhere but here and in its secret; no pod was made before this.
+            record.gang, record.made = gang, set()
             life = self._gangs[gang.name] = GangLife(self._shop, record)
-            self._spawn(life.run())
+            try:
+                # So that a crash finds few gangs between their object and their pods.
+                await life.begin()
+            finally:
+                self._spawn(life.run())
         self._starting.pop(gang.name, None)
 
     async def resize(self, name: str, role: str, assignments: Placement) -> None:

@@ -4,7 +4,6 @@ from gridloom_services.scheduler.runtime.base import Gang, GangRole, InputFile
 from gridloom_services.scheduler.runtime.kubernetes.manifests import KEPT, owner_manifest
 from gridloom_services.scheduler.runtime.kubernetes.record import (
     Stop,
-    made_change,
     read_record,
     stop_change,
     units_change,
@@ -34,21 +33,22 @@ def test_a_gang_is_read_back_as_it_was_written_but_for_its_token():
     record = read_record(changed())
     assert record.gang.token == KEPT
     assert (record.gang.roles, record.gang.env) == (GANG.roles, GANG.env)
-    assert (record.units, record.made, record.stop) == (UNITS, set(), None)
-    assert record.unmade == list(UNITS.values())
+    assert (record.units, record.stop) == (UNITS, None)
+
+
+def test_whoever_finds_a_gang_makes_no_pods_for_it():
+    assert read_record(changed()).unmade == []
 
 
 def test_what_became_of_it_is_read_back():
     verdict = Verdict(FailureClass.NODE_LOST, "gone", None, 3.0)
     record = read_record(
         changed(
-            made_change({"main.1"}),
             stop_change(Stop(2.5, "why")),
             verdict_change("main.0", verdict),
             units_change(units_to_text(UNITS), {"main.1": Stop(1.0, "smaller")}),
         )
     )
-    assert record.made == {"main.1"}
     assert record.stop == Stop(2.5, "why")
     assert record.verdicts == {"main.0": verdict}
     assert record.unit_stops == {"main.1": Stop(1.0, "smaller")}
