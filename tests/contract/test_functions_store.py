@@ -293,6 +293,41 @@ async def test_a_confirmed_result_that_others_wait_for_stays_until_they_do_not(s
     assert await results(store) == []
 
 
+async def test_what_is_held_for_a_call_of_a_group_alone_is_let_go_when_its_client_has_all_of_it(
+    store,
+):
+    chunk, group = stored_id(1, 1), stored_id(1, 9)
+    hold = HoldRow(chunk, "call_s1_1", ("shm:" + "a" * 32,))
+    other = HoldRow(stored_id(1, 5), "group_s1_9", ("sha256:b",))
+    first, second = (result(n, 1, items=(n, 1), group=group) for n in (1, 3))
+    await commit(
+        store,
+        new_sessions=[session()],
+        specs=[spec()],
+        blocks=[block(1, items=3)],
+        holds=[hold, other],
+        results=[first, result(2, 5, group=group)],
+    )
+    found = await commit(store, confirmed=[Confirmation(1, 0, 2, has_holds=True)])
+    assert found.released == []  # more of the call is to come
+    await commit(store, results=[second], finished=[chunk])
+    found = await commit(store, confirmed=[Confirmation(1, 2, 3, has_holds=True)])
+    assert found.released == [(chunk, "call_s1_1")]
+    assert len(await results(store, group=group)) == 3
+
+
+async def test_what_others_of_a_group_wait_for_is_let_go_when_they_do_not(store):
+    call, seen = stored_id(1, 1), [(1, 1, 1, 0.0, 1)]
+    rows = [result(1, 1, group=stored_id(1, 9))]
+    hold = HoldRow(call, "call_s1_1", ("shm:" + "a" * 32,))
+    await commit(store, new_sessions=[session()], results=rows, holds=[hold])
+    confirmed = [Confirmation(1, 0, 1, has_holds=True)]
+    found = await commit(store, confirmed=confirmed, sessions=seen, pinned={call})
+    assert found.released == []
+    found = await commit(store, unpinned=[call], sessions=seen)
+    assert found.released == [(call, "call_s1_1")]
+
+
 async def test_objects_of_a_result_that_only_others_waited_for_are_named_to_be_released(store):
     call = stored_id(1, 1)
     hold = HoldRow(call, "call_s1_1", ("shm:" + "a" * 32,))

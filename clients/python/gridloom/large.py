@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from gridloom.api.functions.v1 import call_pb2
 from gridloom.errors import GridloomError, InternalError
-from gridloom.payload import LARGE, OUT_OF_BAND_BYTES, Encoded
-from gridloom.segments import PREFIX
+from gridloom.payload import LARGE, OUT_OF_BAND_BYTES, SHARED, Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +67,7 @@ def _in_segments(pickled: Pickled, places: Sequence[Place]) -> Encoded:
         large.pickle_buffer.CopyFrom(_buffer(len(pickled.body), places[-1]))
     else:
         large.pickle = pickled.body
-    return _encoded(large, [PREFIX + place.name for place in places], pickled)
+    return _encoded(large, [SHARED + place.name for place in places], pickled)
 
 
 def _buffer(size_bytes: int, place: Place) -> Buffer:
@@ -139,7 +138,7 @@ class _Fetching:
 
     def _segment(self, name: str) -> Content:
         if name not in self._segments:
-            self._segments[name] = self._reachable(PREFIX + name).shared(name)
+            self._segments[name] = self._reachable(SHARED + name).shared(name)
         return self._segments[name]
 
     def _reachable(self, name: str) -> Objects:

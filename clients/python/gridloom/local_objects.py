@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from gridloom.pages import private_mapping
-
 if TYPE_CHECKING:
     from gridloom.api.objects.v1.objects_pb2 import LocalStore
 
@@ -112,6 +110,8 @@ class LocalDraft:
 
 def _mapped(number: int, size: int) -> memoryview | None:
     """The file as private memory; None where it is empty."""
+    from gridloom.pages import private_mapping
+
     if not size:
         return None
     array, unmap = private_mapping(number, size)

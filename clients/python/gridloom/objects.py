@@ -20,14 +20,14 @@ from gridloom.api.objects.v1 import objects_pb2
 from gridloom.errors import InvalidRequestError, NotFoundError, PayloadLostError
 from gridloom.local_objects import LEAST_BYTES, LocalFolder
 from gridloom.operation import Call
-from gridloom.segments import PREFIX, SharedFolder
+from gridloom.payload import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gridloom.channel import Connection, Route
     from gridloom.local_objects import LocalDraft
-    from gridloom.segments import Place
+    from gridloom.segments import Place, SharedFolder
 
 Bytes = bytes | bytearray | memoryview
 
@@ -198,6 +198,12 @@ class ObjectsClient:
             _log.warning("shared memory cannot be written, values go to disk: %s", error)
             return None
 
+    def unshare(self, names: Iterable[str]) -> None:
+        """Forget segments that were never told anybody; digests are left out."""
+        if self._memory is not None:
+            for name in names:
+                self._memory.forget(name.removeprefix(SHARED))
+
     def shared(self, name: str) -> bytearray | memoryview:
         """A whole segment of shared memory, for the caller to keep and change.
 
@@ -211,7 +217,7 @@ class ObjectsClient:
             return found
         target = _Memory()
         try:
-            self._get(PREFIX + name, target)
+            self._get(SHARED + name, target)
         except NotFoundError as error:
             raise PayloadLostError(
                 "a value that was not durable (durable=False) is gone from the platform's shared"
@@ -220,6 +226,8 @@ class ObjectsClient:
         return target.data
 
     def _found_memory(self) -> SharedFolder | None:
+        from gridloom.segments import SharedFolder
+
         request = objects_pb2.StatObjectsRequest(shared_memory=True)
         answer = self._connection.call(Call("objects", "StatObjects", request))
         if not answer.HasField("shared_memory"):

@@ -31,6 +31,9 @@ PROTOCOL = 5
 INLINE = b"\x01"
 LARGE = b"\x02"
 
+# What objects are told of segments of shared memory: this and the name.
+SHARED = "shm:"
+
 # Smaller buffers are not worth a transfer of their own.
 OUT_OF_BAND_BYTES = 256 * 1024
 # Until the service has said otherwise.

@@ -17,19 +17,21 @@ import os
 import re
 import secrets
 import threading
+import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gridloom.pages import are_unchanged, private_mapping
+from gridloom.payload import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gridloom.api.objects.v1.objects_pb2 import SharedMemory
 
-PREFIX = "shm:"
+PREFIX = SHARED
 USED, FREE, MARK = "used", "free", "mark"
 
 # A process maps that many at once and keeps the descriptors: what more it writes, it lets go of at
@@ -41,6 +43,8 @@ _ALIGNED = 64
 _ROUNDED = 1 << 20
 _COPIED_AT_ONCE = 4 << 20
 _LOOK_S = 5.0
+# After that the platform knows who needs a segment, or nobody does.
+_TOLD_S = 300.0
 
 _log = logging.getLogger("gridloom.segments")
 
@@ -111,10 +115,22 @@ class SharedFolder:
         if written is None:
             for place in places:
                 if place is not None:
-                    (self._folder / USED / place.name).unlink(missing_ok=True)
+                    self.forget(place.name)
             return None
         rest = iter(written)
         return [place or next(rest) for place in places]
+
+    def forget(self, name: str) -> None:
+        """Let go of a segment that nobody else was told of."""
+        if not is_name(name):
+            return
+        path = self._folder / USED / name
+        with suppress(OSError):
+            found = path.stat(follow_symlinks=False)
+            if found.st_nlink > 1:
+                path.unlink()
+            else:
+                path.rename(self._folder / FREE / str(found.st_ino))
 
     def _linked(self, part: memoryview) -> Place | None:
         """Another name for bytes that lie in a segment already and were not changed since."""
@@ -205,9 +221,12 @@ class SharedFolder:
         pause = threading.Event()
         while not pause.wait(_LOOK_S):
             with self._lock:
-                for own in [own for own in self._own if own.is_removed]:
-                    self._own.remove(own)
-                    own.close()
+                for own in list(self._own):
+                    if own.is_removed:
+                        self._own.remove(own)
+                        own.close()
+                    elif time.monotonic() - own.written_at > _TOLD_S:
+                        own.unlock()
                 if not self._own:
                     self._is_looking = False
                     return
@@ -266,6 +285,7 @@ class _Own:
         self._number = number
         self._inode = os.fstat(number).st_ino
         self._memory: mmap.mmap | None = None
+        self.written_at = time.monotonic()
 
     @property
     def is_removed(self) -> bool:
@@ -283,6 +303,7 @@ class _Own:
         found = os.fstat(self._number)
         if found.st_nlink == 1 and found.st_mode & 0o200 and self._lock_alone():
             self.name = name
+            self.written_at = time.monotonic()
             return True
         with suppress(OSError):
             (folder / USED / name).rename(free)
@@ -299,6 +320,10 @@ class _Own:
         with suppress(OSError):
             fcntl.flock(self._number, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return alone
+
+    def unlock(self) -> None:
+        """Leave it to those who hold it."""
+        fcntl.flock(self._number, fcntl.LOCK_UN)
 
     def copy(self, part: memoryview, offset: int) -> None:
         """Put these bytes there."""

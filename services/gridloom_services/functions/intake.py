@@ -255,8 +255,11 @@ class Intake:
 
 
 def holder_of(session: Session, lane: Lane, sequence: int) -> str:
-    """In whose name objects are held: a group's, while it is kept, or a single call's."""
-    if lane.spec.group:
+    """In whose name objects are held: a group's, while it is kept, or a single call's.
+
+    What is not durable is kept for its client only, in a group too: it lies in memory.
+    """
+    if lane.spec.group and not lane.spec.not_durable:
         return f"group_{session.name}_{lane.spec.group}"
     return f"call_{session.name}_{sequence}"
 

@@ -269,3 +269,12 @@ def test_many_readers_keep_what_they_see_without_descriptors(
     for byte in (b"x", b"y", b"z"):
         memory.write(filled(byte))
     assert [bytes(one[:1]) for one in seen if one is not None] == [b"a", b"b", b"c"]
+
+
+def test_what_was_told_nobody_is_forgotten_and_its_memory_is_used_again(memory: Memory):
+    memory.process.forget(memory.write(filled(b"a")))
+    assert memory.files("used") == []
+    name = memory.write(filled(b"b"))
+    assert (len(memory.files("used")), memory.files("free")) == (1, [])
+    memory.process.forget("../mark")
+    assert memory.read(name) == b"b" * 10

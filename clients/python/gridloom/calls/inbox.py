@@ -72,6 +72,8 @@ class Inbox:
         self.results += len(run.statuses)
         if REFUSED in run.statuses:
             self._refused()
+        if self._outbox.sharing:
+            self._end_sharing(run)
         if run.ranges:
             self._deliver_parts(run)
             return
@@ -94,6 +96,17 @@ class Inbox:
             kept = self._pinned(value) if value[:1] == LARGE and status == OK else value
             if chunk.deliver_part(status, kept, part.first, part.count):
                 self._outbox.pending.pop(run.first_sequence, None)
+                self._outbox.sharing.discard(run.first_sequence)
+
+    def _end_sharing(self, run: ResultRun) -> None:
+        """What has lain in shared memory for these calls is needed no more: say so at once."""
+        calls = 1 if run.ranges else len(run.statuses)
+        numbers = range(run.first_sequence, run.first_sequence + calls)
+        over = [number for number in tuple(self._outbox.sharing) if number in numbers]
+        if over:
+            self._unconfirmed = CONFIRM_AT_LATEST
+        if not run.ranges:  # of a chunk more may come
+            self._outbox.sharing.difference_update(over)
 
     def _pinned(self, value: bytes) -> bytes:
         """A large value, which may go from the platform once it is confirmed: that is now."""

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gridloom.api.functions.v1 import session_pb2
+from gridloom.payload import SHARED
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Extras(NamedTuple):
     items: int = 0
     dependencies: tuple[CallFuture[Any], ...] = ()
     objects: tuple[str, ...] = ()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether some of it is in shared memory, where it stays until the result is confirmed."""
+        return any(name.startswith(SHARED) for name in self.objects)
 
 
 # A call that waits to be sent: number of its spec, its arguments' envelope, extras.
@@ -127,6 +133,8 @@ class Outbox:
     def __init__(self, session: str) -> None:
         self._session = session
         self.pending: dict[int, Sink] = {}
+        self.sharing: set[int] = set()
+        """Calls with arguments in shared memory whose results are not here."""
         self.spoken = Spoken()
         self._window_calls = WINDOW_CALLS
         self._window_bytes = WINDOW_BYTES
@@ -179,6 +187,8 @@ class Outbox:
             self._unacknowledged_bytes += len(arguments)
             sink._sequence = number  # noqa: SLF001  # given once, here
             self.pending[number] = sink
+            if extras is not None and extras.is_shared:
+                self.sharing.add(number)
             self._queue.put((spec, arguments, extras))
         return True
 

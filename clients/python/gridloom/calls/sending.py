@@ -43,11 +43,18 @@ def put_encoded(
         needed: tuple[Any, ...] = encoded.dependencies
         failed = next((one for one in needed if one.is_over and not one.settled), None)
         if failed is not None:
+            route.session.objects.unshare(encoded.objects)
             sink._sequence = 0  # noqa: SLF001  # it has no number: it is never sent
             sink.fail(_error_of(failed))
             return
         extras = Extras(items, needed, encoded.objects)
-        if route.session.put(route.spec, encoded.data, sink, extras, route.listener):
+        is_put = False
+        try:
+            is_put = route.session.put(route.spec, encoded.data, sink, extras, route.listener)
+        finally:
+            if not is_put:
+                route.session.objects.unshare(encoded.objects)
+        if is_put:
             return
         encoded = again()
 

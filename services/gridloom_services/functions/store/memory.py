@@ -141,15 +141,31 @@ class MemoryCallStore:
         upto = stored_id(confirmed.session, confirmed.number)
         rows = [row for key, row in self._results.items() if above < key <= upto]
         free = [row for row in rows if not row.group and not _is_pinned(changes, row)]
-        return [held for row in free for held in self._drop(row)]
+        kept = [row for row in rows if row.group and not _is_pinned(changes, row)]
+        released = [held for row in free for held in self._drop(row)]
+        return released + [held for row in kept for held in self._let_go(row, upto)]
 
     def _unpin(self, call: int, changes: Changes) -> list[tuple[int, str]]:
         released: list[tuple[int, str]] = []
         for row in self._runs_of(call):
             seen = row.number <= self._sessions[row.session].confirmed
-            if seen and not row.group and not _is_pinned(changes, row):
-                released += self._drop(row)
+            if not seen or _is_pinned(changes, row):
+                continue
+            released += self._let_go(row, row.id) if row.group else self._drop(row)
         return released
+
+    def _let_go(self, row: ResultRow, upto: int) -> list[tuple[int, str]]:
+        """What is held for one call only, when that is over and its client has all of it."""
+        first = stored_id(row.session, row.first)
+        if any(part.id > upto for part in self._runs_of(first)):
+            return []
+        calls = [call for call in range(first, first + row.calls) if call in self._holds]
+        holders = [(call, self._holds[call][0].holder) for call in calls]
+        return [
+            (call, holder)
+            for call, holder in holders
+            if holder.startswith("call_") and call not in self._blocks
+        ]
 
     def _drop(self, row: ResultRow) -> list[tuple[int, str]]:
         del self._results[row.id]

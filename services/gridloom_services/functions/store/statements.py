@@ -130,6 +130,14 @@ PARTS_AFTER = f"{RESULTS} WHERE first = ? AND id > ? ORDER BY id LIMIT ?"
 FAILED_PARTS_OF = "SELECT statuses, id FROM call_results WHERE first = ? ORDER BY item"
 DROP_CONFIRMED = "DELETE FROM call_results WHERE id > ? AND id <= ? AND grp IS NULL"
 CONFIRMED = "SELECT id, first, calls FROM call_results WHERE id > ? AND id <= ? AND grp IS NULL"
+# Of groups: what is held for one call only, when that is over and its client has all of it.
+CONFIRMED_HOLDS = (
+    "SELECT DISTINCT h.call, h.holder FROM call_results r JOIN call_holds h"
+    " ON h.call BETWEEN r.first AND r.first + r.calls - 1"
+    " WHERE r.id > ? AND r.id <= ? AND r.grp IS NOT NULL AND substr(h.holder, 1, 5) = 'call_'"
+    " AND NOT EXISTS (SELECT 1 FROM call_blocks b WHERE b.id = h.call)"
+    " AND NOT EXISTS (SELECT 1 FROM call_results p WHERE p.first = r.first AND p.id > ?)"
+)
 DROP_RESULT = "DELETE FROM call_results WHERE id = ?"
 GROUP_RESULTS = "SELECT id, first, calls FROM call_results WHERE grp = ? LIMIT ?"
 SESSION_RESULTS = "SELECT id, first, calls FROM call_results WHERE id BETWEEN ? AND ? LIMIT ?"

@@ -71,6 +71,9 @@ def _drop_confirmed(
     for result_id, first, calls in cursor.all(sql.CONFIRMED, above, upto):
         if not _is_pinned(changes, first, calls):
             released += drop_result(cursor, result_id, first, calls)
+    if confirmed.has_holds:
+        held = cursor.all(sql.CONFIRMED_HOLDS, above, upto, upto)
+        released += [(call, holder) for call, holder in held if call not in changes.pinned]
     return released
 
 
@@ -85,7 +88,11 @@ def _drop_unpinned(cursor: Cursor, call: int, changes: Changes) -> list[tuple[in
         result = codec.result_row(row)
         inside = row[1] <= call < row[1] + row[2]
         seen = result.number <= confirmed.get(result.session, -1)
-        if inside and seen and not result.group and not _is_pinned(changes, row[1], row[2]):
+        if not inside or not seen or _is_pinned(changes, row[1], row[2]):
+            continue
+        if result.group:
+            released += cursor.all(sql.CONFIRMED_HOLDS, row[0] - 1, row[0], row[0])
+        else:
             released += drop_result(cursor, row[0], row[1], row[2])
     return released
 
