@@ -31,6 +31,12 @@ RETRY_S = 1.0
 HOLD_S = 0.0003
 """How long the commit of a lone call waits for its result: then they are one transaction."""
 
+MOST_HOLD_S = 0.003
+"""It waits up to this where commits take as long themselves: two of them would take longer."""
+
+_SPIN_S = 0.0005
+"""What timers cannot do: the loop runs idle for this long."""
+
 _BEHIND_BYTES = 32 << 20
 """Arguments that may wait in memory for a commit."""
 
@@ -172,7 +178,7 @@ class Cycle:
         if self.trouble is None:
             self._pump(now)
         if self._should_hold(now):
-            self.poke()
+            self._hold(now)
         elif (wait_s := self._spacing(now)) > 0:
             self._postpone(wait_s)
         else:
@@ -231,8 +237,16 @@ class Cycle:
             self._hold_until = None
             return False
         if self._hold_until is None:
-            self._hold_until = now + self.hold_s
+            self._hold_until = now + max(self.hold_s, min(self._commit_s, MOST_HOLD_S))
         return now < self._hold_until
+
+    def _hold(self, now: float) -> None:
+        """Look again when the result is there, or the time is over."""
+        left_s = 0.0 if self._hold_until is None else self._hold_until - now
+        if left_s > _SPIN_S:
+            self._postpone(left_s)
+        else:
+            self.poke()
 
     def _is_lone(self) -> bool:
         if not self._ledger.is_lone_call or self._recalling.wants or self._deferred:

@@ -37,5 +37,6 @@ class FunctionsSettings:
     # Results of ended groups, and sessions that were left behind, are kept for so long.
     retention_s: float = bounded(7 * 24 * 3600.0, least=0)
     prune_every_s: float = bounded(60.0, least=0.01)
-    # How long the commit of a lone quick call waits for its result; 0: not at all.
+    # How long the commit of a lone quick call waits for its result; 0: not at all. Where commits
+    # take longer, as on PostgreSQL, it waits for as long as the last one took, 3 ms at most.
     hold_us: int = bounded(300, least=0, most=100_000)

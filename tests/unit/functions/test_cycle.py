@@ -196,6 +196,21 @@ async def test_a_lone_quick_call_is_written_together_with_its_result(bench):
     assert bench.session.acknowledged == 1
 
 
+async def test_a_lone_call_is_held_for_as_long_as_commits_take(bench, monkeypatch):
+    monkeypatch.setattr(cycles, "MOST_HOLD_S", 60.0)
+    await bench.start()
+    bench.desk.cycle._commit_s = 60.0  # as of a database that is far away
+    bench.desk.held.estimate(CODE.digest).item_us = 10.0
+    bench.worker()
+    bench.submit()
+    await eventually(lambda: bench.outlet.sent)
+    await asyncio.sleep(0.01)
+    assert bench.store.commits == []
+    bench.answer(bench.outlet.sent[0])
+    await eventually(lambda: bench.store.commits)
+    assert (bench.store.commits[0].blocks, bench.session.acknowledged) == ([], 1)
+
+
 @pytest.mark.parametrize("item_us", [None, 10_000.0])
 async def test_a_call_that_may_take_long_is_not_held(bench, item_us):
     await bench.start()
