@@ -2,13 +2,17 @@
 
 `python -m tests.bench.own payloads [--quick]`. An array of 100 MiB goes to a function and comes
 back: each time another one, so that nothing is there already, and on disk before the call is
-accepted. In turns with it, the limits that it cannot pass: copying the array, digesting it, and
-writing it to a file with fdatasync. The rate counts the array once, though it goes both ways.
+accepted. Measures that say "not durable" are of a lower class: with `durable=False` the array lies
+in shared memory, which the platform's death leaves and the machine's does not. In turns with them,
+the limits that they cannot pass: copying the array, digesting it, and writing it to a file with
+fdatasync. The rate counts the array once, though it goes both ways. "As from another host" is one
+way, an object put and got again over TCP in chunks by a client that reaches no file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import statistics
 import tempfile
@@ -20,15 +24,18 @@ from typing import TYPE_CHECKING
 
 import gridloom
 import numpy as np
+from gridloom.objects import ObjectsClient
 
 from tests.support.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MIB = 100
 REPETITIONS = 7
 QUICK_REPETITIONS = 3
+# Memory that was touched before is the faster one: so often it goes round until there is enough.
+WARMED = 4
 
 Figures = dict[str, list[float]]
 
@@ -54,33 +61,70 @@ def measured(*, quick: bool) -> Iterator[tuple[str, float, str]]:
                 found = _in_turns(client, Path(name) / "file", repetitions)
         finally:
             home.close()
+    copied = found["limit: copied"]
     for name, rates in found.items():
         yield name, statistics.median(rates), "MiB/s"
         yield f"  {name}, slowest", min(rates), "MiB/s"
         yield f"  {name}, fastest", max(rates), "MiB/s"
+        if NOT_DURABLE in name:
+            ratio = statistics.median(map(operator.truediv, rates, copied))
+            yield f"  {name}, of copying", ratio, "x"
+
+
+NOT_DURABLE = "not durable"
 
 
 def _in_turns(client: gridloom.Client, file: Path, repetitions: int) -> Figures:
+    not_durable = gridloom.function(durable=False)
     functions = {
         f"{MIB} MiB there and back, on disk": gridloom.function(echo),
         f"{MIB} MiB there and back changed, on disk": gridloom.function(changed),
+        f"{MIB} MiB there and back, {NOT_DURABLE}": not_durable(echo),
+        f"{MIB} MiB there and back changed, {NOT_DURABLE}": not_durable(changed),
     }
-    for function in functions.values():
-        function.submit(np.zeros(1)).result(120)
+    elsewhere = Elsewhere(client.connection)
     found: Figures = defaultdict(list)
-    for _ in range(repetitions):
+    for repetition in range(repetitions + 1):
         array = np.frombuffer(bytearray(os.urandom(MIB << 20)), np.uint8)
         target = np.ones_like(array)
+        turn: dict[str, float] = {}
         for name, limit in _limits(array, target, file).items():
-            found[name].append(_rate(limit))
+            turn[name] = _rate(limit)
         for name, function in functions.items():
             array += 1  # never seen before
-            found[name].append(_rate(partial(_sent_and_back, function, array)))
+            for _ in range(WARMED if repetition == 0 and NOT_DURABLE in name else 1):
+                turn[name] = _rate(partial(_sent_and_back, function, array))
+        array += 1
+        turn.update(_one_way(elsewhere, array))
+        if repetition:  # the first turn starts workers and touches memory
+            for name, rate in turn.items():
+                found[name].append(rate)
     return found
 
 
 def _sent_and_back(function: gridloom.Function, array: np.ndarray) -> None:
     function.submit(array).result(300)
+
+
+class Elsewhere(ObjectsClient):
+    """A client that reaches none of the platform's files, as one on another host."""
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Which of these the service does not have; where its files are is forgotten."""
+        found = super().missing(digests)
+        self._local = None
+        return found
+
+
+def _one_way(client: Elsewhere, array: np.ndarray) -> dict[str, float]:
+    """An object put, digested on both sides and on disk, and the same one got."""
+    digests: list[str] = []
+    put = _rate(lambda: digests.append(client.put_bytes(memoryview(array))))
+    got = _rate(lambda: client.get_bytes(digests[0]))
+    return {
+        f"{MIB} MiB put as from another host, on disk": put,
+        f"{MIB} MiB got as from another host": got,
+    }
 
 
 def _limits(array: np.ndarray, target: np.ndarray, file: Path) -> dict[str, Callable[[], object]]:
