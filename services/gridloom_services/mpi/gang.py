@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from gridloom.worker.mpi.spec import SPEC_VARIABLE, LaunchSpec, to_text
+from gridloom.worker.mpi.spec import OPENMPI, SPEC_VARIABLE, LaunchSpec, to_text
 
+from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.common.values import dataclass
 from gridloom_services.mpi.request import MILLI
 
@@ -36,6 +37,7 @@ class RankGang:
     outputs: tuple[str, ...]
     files: Mapping[str, str]
     image: str = ""
+    per_node: int = 0
     role: str = ROLE
     colocate: bool = True
 
@@ -43,7 +45,8 @@ class RankGang:
 def rank_gang(request: MpiRequest, default_implementation: str) -> RankGang:
     """The gang of a checked request."""
     folder = f".gridloom-mpi/{hashlib.sha256(request.key.encode()).hexdigest()[:12]}"
-    spec = _launch_spec(request, request.implementation or default_implementation, folder)
+    implementation = request.implementation or default_implementation
+    spec = _launch_spec(request, implementation, folder)
     files = {"call": spec.call, "bundle": spec.bundle}
     return RankGang(
         replicas=request.ranks,
@@ -52,7 +55,22 @@ def rank_gang(request: MpiRequest, default_implementation: str) -> RankGang:
         outputs=(spec.report,),
         files={name: path for name, path in files.items() if path},
         image=request.image,
+        per_node=_per_node(request, implementation),
     )
+
+
+def _per_node(request: MpiRequest, implementation: str) -> int:
+    """Open MPI's ranks are all on one node: its launcher needs more than our shim on others."""
+    if implementation != OPENMPI:
+        return request.per_node
+    if 0 < request.per_node < request.ranks:
+        raise InvalidRequestError(
+            "ranks of Open MPI are all on one node: MPICH is for several",
+            field="ranks_per_node",
+            given=request.per_node,
+            allowed=f"{request.ranks}",
+        )
+    return request.ranks
 
 
 def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> LaunchSpec:

@@ -34,11 +34,13 @@ class Function:
 class MpiRequest:
     """One MPI job: either a `command` or a `function`, on `ranks` ranks.
 
+    `per_node` ranks are on each node, on the last one the rest; 0: as the plan has it.
     `resources` are of one rank, "cpu" in thousandths. `python` is the interpreter where ranks have
     no `image`, else it is the image's. `key` is the same for the same request.
     """
 
     ranks: int
+    per_node: int = 0
     command: tuple[str, ...] = ()
     function: Function | None = None
     implementation: str = ""
@@ -58,6 +60,7 @@ class MpiRequest:
 def checked(request: MpiRequest) -> MpiRequest:
     """The request; an InvalidRequestError names what cannot be in it."""
     _check_range("ranks", request.ranks, 1, MOST_RANKS)
+    _check_range("ranks_per_node", request.per_node, 0, request.ranks)
     _check_range("threads", request.threads, 0, MOST_THREADS)
     if request.implementation not in {"", *IMPLEMENTATIONS}:
         _refuse("implementation", request.implementation, " or ".join(IMPLEMENTATIONS))

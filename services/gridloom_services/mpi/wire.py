@@ -25,6 +25,7 @@ def request_of(spec: mpi_pb2.MpiJobSpec) -> MpiRequest:
     rank = spec.rank
     return MpiRequest(
         ranks=rank.replicas,
+        per_node=rank.per_node,
         command=tuple(rank.command),
         function=_function(spec.function) if spec.HasField("function") else None,
         implementation=spec.implementation,
@@ -48,7 +49,7 @@ def job_spec(spec: mpi_pb2.MpiJobSpec, gang: RankGang) -> job_pb2.JobSpec:
     job.CopyFrom(spec.job)
     role.CopyFrom(spec.rank)
     role.name, role.replicas, role.min_replicas = gang.role, gang.replicas, 0
-    role.colocate, role.image = gang.colocate, gang.image
+    role.colocate, role.per_node, role.image = gang.colocate, gang.per_node, gang.image
     role.command[:] = gang.command
     role.env.clear()
     role.env.update(gang.env)

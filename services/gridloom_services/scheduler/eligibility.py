@@ -64,13 +64,14 @@ def role_requests(
             asked_replicas(role, sizes),
             role.min_replicas if role.elastic else role.replicas,
             role.resources,
+            role.per_node,
         )
         for role in roles
     )
 
 
 # What the engine is asked for depends on these and the resources alone.
-shape_of = attrgetter("name", "replicas", "min_replicas", "elastic")
+shape_of = attrgetter("name", "replicas", "min_replicas", "elastic", "per_node")
 
 
 class Requests:

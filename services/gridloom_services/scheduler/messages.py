@@ -130,7 +130,7 @@ def _fill_role(message: job_pb2.Role, role: Role) -> None:
     message.resources.update(role.resources)
     if role.elastic:
         message.min_replicas = role.min_replicas
-    for name in ("colocate", "image", "workdir"):
+    for name in ("colocate", "image", "workdir", "per_node"):
         if value := getattr(role, name):
             setattr(message, name, value)
     if role.env:

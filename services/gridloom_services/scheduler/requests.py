@@ -94,6 +94,7 @@ def _role_of(message: job_pb2.Role, *, alone: bool) -> Role:
         min_replicas=message.min_replicas or replicas,
         elastic=message.min_replicas != 0,
         colocate=message.colocate,
+        per_node=message.per_node,
         image=message.image,
         env=_mapping_of(message.env),
         files=tuple([_file_of(file) for file in message.files]),

@@ -54,7 +54,8 @@ class Role:
     """One kind of process of a gang.
 
     `min_replicas` of them are part of the gang. The rest of an elastic role come and go singly,
-    and it may be resized, also beyond `replicas`.
+    and it may be resized, also beyond `replicas`. With `per_node` so many are on each node, on the
+    last one the rest.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Role:
     resources: Mapping[str, int] = field(default_factory=nothing)
     workdir: str = ""
     stdin: InputFile | None = None
+    per_node: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ _RESOURCE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_./]{0,126}[A-Za-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 # All of a role but its command, by which alike jobs mostly differ: what is equal, and what is one.
-_WORDS = attrgetter("name", "replicas", "min_replicas", "image", "workdir", "stdin")
+_WORDS = attrgetter(
+    "name", "replicas", "min_replicas", "elastic", "per_node", "image", "workdir", "stdin"
+)
 _PARTS = attrgetter("env", "files", "outputs", "volumes", "secrets", "resources")
 
 # What a runtime tells each process; a job's own environment may not say otherwise.
@@ -58,6 +60,7 @@ RESERVED_ENVIRONMENT = frozenset(
         "ROLE",
         "REPLICA_INDEX",
         "REPLICAS",
+        "HOSTS",
         "NODE",
         "WORKDIR",
         "ARRAY_INDEX",
@@ -192,6 +195,7 @@ def _check_role(role: Role, at: str) -> None:
         refuse(f"{at}.name", role.name, "at most 32 lower-case letters, digits and inner -")
     check_between(f"{at}.replicas", role.replicas, 1, MAX_REPLICAS)
     check_between(f"{at}.min_replicas", role.min_replicas, 1, role.replicas)
+    check_between(f"{at}.per_node", role.per_node, 0, 0 if role.elastic else role.replicas)
     _check_environment(role.env, f"{at}.env")
     _check_count(f"{at}.files", role.files, 0, MAX_FILES)
     _check_files(role.files, f"{at}.files")

@@ -24,6 +24,17 @@ def test_ranks_are_replicas_that_share_an_agent():
     assert gang.command == ("python3", "-m", "gridloom.worker.rank_agent")
 
 
+def test_ranks_per_node_are_the_plan_s_affair_unless_said():
+    assert rank_gang(PROGRAM, "mpich").per_node == 0
+    assert rank_gang(replace(PROGRAM, per_node=2), "mpich").per_node == 2
+
+
+def test_ranks_of_open_mpi_are_on_one_node():
+    assert rank_gang(PROGRAM, "openmpi").per_node == 4
+    with pytest.raises(InvalidRequestError, match="all on one node"):
+        rank_gang(replace(PROGRAM, per_node=2), "openmpi")
+
+
 def test_the_agent_is_told_program_and_implementation():
     spec = launch_spec(replace(PROGRAM, implementation="openmpi"))
     assert (spec.ranks, spec.command) == (4, ["./solver", "--n", "9"])
@@ -74,6 +85,8 @@ def test_the_agent_looks_at_the_ranks_before_the_job_s_own_limit(timeout_s, time
         ({"ranks": 0}, "ranks"),
         ({"ranks": 20_000}, "ranks"),
         ({"threads": -1}, "threads"),
+        ({"per_node": -1}, "ranks_per_node"),
+        ({"per_node": 5}, "ranks_per_node"),
         ({"implementation": "lam"}, "implementation"),
         ({"command": ()}, "command"),
         ({"function": Function("f")}, "command"),

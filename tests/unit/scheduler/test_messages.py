@@ -64,6 +64,7 @@ def roles(draw: st.DrawFn) -> Role:
         min_replicas=draw(st.integers(1, replicas)) if elastic else replicas,
         elastic=elastic,
         colocate=draw(st.booleans()),
+        per_node=0 if elastic else draw(st.integers(0, replicas)),
         image=draw(st.just("") | words),
         env=draw(maps),
         files=tuple(draw(st.lists(files, max_size=2))),

@@ -96,6 +96,7 @@ REFUSED = {
     "roles[0].name": with_role(name="Main"),
     "roles[0].replicas": with_role(replicas=0),
     "roles[0].min_replicas": with_role(replicas=2, min_replicas=3),
+    "roles[0].per_node": with_role(replicas=2, min_replicas=2, per_node=3),
     "roles[0].command": with_role(command=()),
     "roles[0].command[1]": with_role(command=("echo", "a\0b")),
     "roles[0].env": with_role(env={"A=B": "x"}),

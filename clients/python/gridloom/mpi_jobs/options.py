@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 class MpiOptions(TypedDict, total=False):
     """What MPI jobs take: the words of `client.run`, of one rank each, and these.
 
-    `threads` is how many each rank may use (its whole CPUs), `bind` keeps each on cores of its own;
-    `implementation` is "mpich" or "openmpi". After `timeout` each rank says where it is, and all
-    are ended. `stdin` is for rank 0.
+    With `ranks_per_node` so many ranks are on each node, on the last one the rest; else the plan
+    puts them on as few nodes as it can. `threads` is how many each rank may use (its whole CPUs),
+    `bind` keeps each on cores of its own; `implementation` is "mpich" or "openmpi", whose ranks are
+    all on one node. After `timeout` each rank says where it is, and all are ended. `stdin` is for
+    rank 0.
     """
 
     ranks: int
+    ranks_per_node: int
     implementation: str
     threads: int
     bind: bool
@@ -85,7 +88,7 @@ class WorldOptions(MpiOptions, total=False):
     idle_timeout: Duration
 
 
-RANK_WORDS = frozenset({"ranks", "implementation", "threads", "bind", "timeout"})
+RANK_WORDS = frozenset({"ranks", "ranks_per_node", "implementation", "threads", "bind", "timeout"})
 PROGRAM_WORDS = frozenset(MpiOptions.__annotations__)
 FUNCTION_WORDS = frozenset(MpiFunctionOptions.__annotations__)
 WORLD_WORDS = frozenset(WorldOptions.__annotations__)
@@ -98,6 +101,9 @@ def checked_options(given: Mapping[str, Any], allowed: frozenset[str]) -> dict[s
     if "ranks" not in given:
         raise InvalidRequestError("how many ranks? Give ranks=4, say", field="ranks")
     units.whole(given["ranks"], field="ranks", least=1)
+    if given.get("ranks_per_node") is not None:
+        most = given["ranks"]
+        units.whole(given["ranks_per_node"], field="ranks_per_node", least=1, most=most)
     units.whole(given.get("threads", 0), field="threads")
     if "implementation" in given:
         check_choice("implementation", given["implementation"], IMPLEMENTATIONS)

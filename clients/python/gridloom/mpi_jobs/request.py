@@ -58,6 +58,7 @@ class MpiDraft:
         del spec.job.roles[:]
         spec.job.kind = ""
         spec.rank.replicas = options["ranks"]
+        spec.rank.per_node = options.get("ranks_per_node") or 0
         if options.get("bind"):
             spec.binding = mpi_pb2.MPI_BINDING_CORE
         for word in ("timeout", "idle_timeout"):

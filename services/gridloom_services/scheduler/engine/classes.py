@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One role of a class: `gang` replicas start together, up to `wanted` may come later."""
+    """One role of a class: `gang` replicas start together, up to `wanted` may come later.
+
+    `share` is how many of them a node takes, or none; 0: as many as it holds.
+    """
 
     name: str
     gang: int
     wanted: int
     need: Need
+    share: int = 0
 
     @property
     def elastic(self) -> bool:
@@ -96,14 +100,21 @@ def role_of(request: RoleRequest, resources: Resources) -> Role:
             f"role {request.name!r}: min_replicas {request.min_replicas} and replicas "
             f"{request.replicas}; allowed: 1 <= min_replicas <= replicas <= {MAX_REPLICAS}"
         )
-    return Role(request.name, gang, request.replicas, resources.need(request.resources))
+    if request.per_node and (request.per_node < 0 or gang < request.replicas):
+        raise EngineError(
+            f"role {request.name!r}: per_node {request.per_node}; allowed: 1 and more, where all"
+            " replicas start together"
+        )
+    need = resources.need(request.resources)
+    return Role(request.name, gang, request.replicas, need, min(request.per_node, gang))
 
 
 class ClassTable(Table):
     """One row a class that some job refers to; a class that nobody refers to is gone.
 
     `reach` remembers, for the node `epoch` beside it, which nodes the class may use (see `fit`).
-    `single` is set where there is one role; its `replicas` and `need` serve comparisons.
+    `single` is set where there is one role without a share; its `replicas` and `need` serve
+    comparisons.
     """
 
     fields: ClassVar[tuple[str, ...]] = (
@@ -142,7 +153,7 @@ class ClassTable(Table):
         labels = tuple(sorted(selector.items())) if selector else ()
         # A list, not a generator: this is on the way of every submission.
         asked = [
-            (r.name, r.replicas, r.min_replicas, tuple(sorted(r.resources.items())))
+            (r.name, r.replicas, r.min_replicas, r.per_node, tuple(sorted(r.resources.items())))
             for r in requests
         ]
         key = (tuple(asked), labels)
@@ -198,7 +209,7 @@ class ClassTable(Table):
         self.selector[row] = self._acquire_selector(shape.selector)
         self.replicas[row] = shape.roles[0].gang
         self.devices[row] = int(shape.devices)
-        if len(shape.roles) == 1:
+        if len(shape.roles) == 1 and not shape.roles[0].share:
             self.single[row] = 1
             for number, amount in shape.roles[0].need:
                 self.need.views[number][row] = amount

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gridloom_services.scheduler.engine.allocations import Pick
     from gridloom_services.scheduler.engine.classes import Role, Shape
-    from gridloom_services.scheduler.engine.columns import Mask, Need
+    from gridloom_services.scheduler.engine.columns import Mask
     from gridloom_services.scheduler.engine.profile import Profile
     from gridloom_services.scheduler.engine.promises import Pledge
 
@@ -114,8 +114,8 @@ def role_time(profile: Profile, interval: Interval, role: Role, allowed: Mask) -
     """The first time in the interval at which the role's gang would fit by itself."""
     most = np.where(allowed, role.gang, 0)
     if interval.cap is not None:
-        np.minimum(most, counts(interval.cap, role.need, role.gang), out=most)
-    before = np.minimum(counts(interval.free, role.need, role.gang), most)
+        np.minimum(most, counts(interval.cap, role), out=most)
+    before = np.minimum(counts(interval.free, role), most)
     releases = profile.releases()
     along = releases.nodes[releases.by_node]
     after = np.minimum(_counts_along(profile, interval, role), most[along])
@@ -127,12 +127,17 @@ def role_time(profile: Profile, interval: Interval, role: Role, allowed: Mask) -
     return _first_enough(releases.ends, totals, int(before.sum()), role.gang, interval)
 
 
-def counts(avail: Ints, need: Need, wanted: int) -> Ints:
-    """How many replicas, 0 to `wanted`, each node holds."""
-    most = np.full(avail.shape[1], wanted, np.int64)
-    for number, amount in need:
+def counts(avail: Ints, role: Role) -> Ints:
+    """How many replicas, 0 to the gang or the share, each node holds."""
+    most = np.full(avail.shape[1], role.share or role.gang, np.int64)
+    for number, amount in role.need:
         np.minimum(most, avail[number] // amount, out=most)
-    return np.maximum(most, 0, out=most)
+    return _whole(most, role)
+
+
+def _whole(most: Ints, role: Role) -> Ints:
+    """A node takes its whole share, or none."""
+    return np.where(most >= max(role.share, 1), most, 0)
 
 
 def _counts_along(profile: Profile, interval: Interval, role: Role) -> Ints:
@@ -141,7 +146,7 @@ def _counts_along(profile: Profile, interval: Interval, role: Role) -> Ints:
     along = releases.nodes[releases.by_node]
     start = np.flatnonzero(releases.first)
     lengths = np.diff(start, append=along.size)
-    most = np.full(along.size, role.gang, np.int64)
+    most = np.full(along.size, role.share or role.gang, np.int64)
     for number, amount in role.need:
         given = releases.amounts[number][releases.by_node]
         total = np.cumsum(given)
@@ -149,7 +154,7 @@ def _counts_along(profile: Profile, interval: Interval, role: Role) -> Ints:
         total -= np.repeat(total[start] - given[start], lengths)
         total += interval.free[number][along]
         np.minimum(most, total // amount, out=most)
-    return np.maximum(most, 0, out=most)
+    return _whole(most, role)
 
 
 def _first_enough(

@@ -45,12 +45,16 @@ class RoleRequest:
 
     `min_replicas` of them start with the gang; 0 means all. The rest are asked for singly, in the
     job's own place in the queue, once its gang runs.
+
+    With `per_node` a node takes so many of them or none (the last one the rest); of a role all of
+    whose replicas are its gang.
     """
 
     name: str
     replicas: int
     min_replicas: int
     resources: Mapping[str, int]
+    per_node: int = 0
 
 
 @dataclass(frozen=True, slots=True)

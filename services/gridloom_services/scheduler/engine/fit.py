@@ -26,13 +26,13 @@ def place(avail: Ints, shape: Shape, allowed: Mask, pack: Ints) -> list[Pick] | 
     """Where the whole gang goes, or None. `avail` is as before on return."""
     if len(shape.order) == 1:
         role = shape.roles[0]
-        found = role_place(avail, role.need, role.gang, allowed, pack)
+        found = role_place(avail, role.need, role.gang, allowed, pack, share=role.share)
         return None if found is None else [(node, 0, count) for node, count in found]
     picks: list[Pick] = []
     for position in shape.order:
         role = shape.roles[position]
         held = list(dict.fromkeys(node for node, _, _ in picks))
-        found = role_place(avail, role.need, role.gang, allowed, pack, held)
+        found = role_place(avail, role.need, role.gang, allowed, pack, held, role.share)
         if found is None:
             break
         picks += [(node, position, count) for node, count in found]
@@ -43,13 +43,19 @@ def place(avail: Ints, shape: Shape, allowed: Mask, pack: Ints) -> list[Pick] | 
 
 
 def role_place(
-    avail: Ints, need: Need, wanted: int, allowed: Mask, pack: Ints, held: list[int] | None = None
+    avail: Ints,
+    need: Need,
+    wanted: int,
+    allowed: Mask,
+    pack: Ints,
+    held: list[int] | None = None,
+    share: int = 0,
 ) -> list[tuple[int, int]] | None:
     """Nodes for `wanted` replicas and how many go on each, or None; `held` nodes come first."""
-    nodes = fitting(avail, need, allowed)
+    nodes = fitting(avail, _together(need, share), allowed)
     if wanted == 1 and not held:
         return [(int(nodes[pack[nodes].argmin()]), 1)] if nodes.size else None
-    counts = replica_counts(avail, need, nodes, wanted)
+    counts = replica_counts(avail, need, nodes, share or wanted)
     if counts.sum() < wanted:
         return None
     found: list[tuple[int, int]] = []
@@ -82,10 +88,15 @@ def replica_counts(avail: Ints, need: Need, nodes: Ints, wanted: int) -> Ints:
     return counts
 
 
-def total_count(avail: Ints, need: Need, wanted: int, allowed: Mask) -> int:
-    """How many replicas all allowed nodes hold together, counting at most `wanted` on each."""
-    nodes = fitting(avail, need, allowed)
-    return int(replica_counts(avail, need, nodes, wanted).sum())
+def total_count(avail: Ints, role: Role, allowed: Mask) -> int:
+    """How many replicas all allowed nodes hold together, counting at most the gang on each."""
+    nodes = fitting(avail, _together(role.need, role.share), allowed)
+    return int(replica_counts(avail, role.need, nodes, role.share or role.gang).sum())
+
+
+def _together(need: Need, share: int) -> Need:
+    """What a node must have at least: a replica's need, or that of its whole share."""
+    return need if share <= 1 else tuple((number, amount * share) for number, amount in need)
 
 
 def pick(nodes: Ints, counts: Ints, wanted: int, pack: Ints) -> list[tuple[int, int]]:

@@ -61,7 +61,7 @@ def _role_misfit(role: Role, capacity: Ints, here: Mask, nodes: NodeTable) -> Mi
         largest = int(capacity[number][here].max())
         if largest < amount:
             return Misfit(role.name, names[number], amount, largest)
-    holds = total_count(capacity, role.need, role.gang, here)
+    holds = total_count(capacity, role, here)
     if holds >= role.gang:
         return None
     # The resource whose sum is scarcest beside what is asked; nodes hold whole replicas of it.

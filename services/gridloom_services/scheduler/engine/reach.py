@@ -116,5 +116,5 @@ def fits_whole(avail: Ints, shape: Shape, allowed: Mask, pack: Ints) -> bool:
     """Whether a gang fits at all, wherever that may be."""
     if len(shape.roles) == 1:
         role = shape.roles[0]
-        return total_count(avail, role.need, role.gang, allowed) >= role.gang
+        return total_count(avail, role, allowed) >= role.gang
     return place(avail, shape, allowed, pack) is not None

@@ -8,8 +8,8 @@ from gridloom_services.scheduler.engine import events as ev
 QUEUE = "p/q"
 
 
-def role(replicas=1, least=0, name="main", **resources):
-    return ev.RoleRequest(name, replicas, least, resources or {"cpu": 1})
+def role(replicas=1, least=0, name="main", per_node=0, **resources):
+    return ev.RoleRequest(name, replicas, least, resources or {"cpu": 1}, per_node)
 
 
 class Cluster:

@@ -53,10 +53,14 @@ def ordered(roles):
     return [role for _, role in sorted(enumerate(roles), key=ease)]
 
 
-def fits_on(have, need, most):
-    """How many replicas, at most `most`, fit into what a node has."""
+def fits_on(have, role, most):
+    """How many replicas, at most `most`, go into what a node has; its whole share, or none."""
+    need = role.resources
     counts = [max(0, have.get(r, 0)) // amount for r, amount in need.items() if amount]
-    return min([most, *counts])
+    share = min(role.per_node, most)
+    if not share:
+        return min([most, *counts])
+    return share if min([share, *counts]) == share else 0
 
 
 def gang_of(role):
@@ -206,7 +210,7 @@ class ReferencePlan:
         parts, near = Counter(), set(held)
         for role in ordered(roles):
             left = gang_of(role)
-            counts = {node: fits_on(room[node], role.resources, left) for node in room}
+            counts = {node: fits_on(room[node], role, left) for node in room}
             if sum(counts.values()) < left:
                 return None
             while left:
@@ -431,7 +435,8 @@ class ReferencePlan:
 
     def find(self, roles, selector, end, near=()):
         key = tuple(
-            (r.name, r.replicas, r.min_replicas, *sorted(r.resources.items())) for r in roles
+            (r.name, r.replicas, r.min_replicas, r.per_node, *sorted(r.resources.items()))
+            for r in roles
         )
         key = (key, tuple(sorted(selector.items())))
         if len(roles) > 1 and self.failed.get(key, FAR) <= end:

@@ -87,8 +87,8 @@ def test_a_pass_rules_out_only_what_no_node_has_room_for(asked, left):
     failures.rule_out(avail, -FAR)
     everywhere = np.ones(len(left), np.bool_)
     for row in rows.values():
-        need = classes.shape(row).roles[0].need
-        fits = total_count(avail, need, 1, everywhere) > 0
+        asks = classes.shape(row).roles[0]
+        fits = total_count(avail, asks, everywhere) > 0
         assert not (fits and failures.stops(row, 0))
-        if len(need) <= 2:
+        if len(asks.need) <= 2:
             assert fits or failures.stops(row, 0)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
+import pytest
 from gridloom_services.scheduler.engine import events as ev
+from gridloom_services.scheduler.engine.errors import EngineError
 from gridloom_services.scheduler.engine.fit import pick, role_place
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,6 +67,25 @@ def test_a_second_role_joins_the_nodes_of_the_first():
     cluster.submit("b", role(1, name="head", cpu=1), role(2, name="worker", cpu=2))
     [start] = cluster.cycle().starts
     assert set(nodes_of(start.placement)) == {"n1"}
+
+
+def test_a_node_takes_a_whole_share_or_nothing():
+    cluster = Cluster(8, 3, 2, 1)
+    cluster.submit("a", role(5, per_node=2))
+    [start] = cluster.cycle().starts
+    assert sorted(Counter(nodes_of(start.placement)).items()) == [("n0", 2), ("n1", 2), ("n2", 1)]
+
+
+def test_a_share_that_no_node_holds_waits_for_ever():
+    cluster = Cluster(2, 2, 2)
+    cluster.submit("a", role(4, per_node=3))
+    assert not cluster.cycle().starts
+
+
+def test_only_replicas_that_start_together_have_a_share():
+    cluster = Cluster(8)
+    with pytest.raises(EngineError, match="per_node 2"):
+        cluster.submit("a", role(4, 2, per_node=2))
 
 
 def test_a_role_that_asks_for_nothing_goes_with_the_others():

@@ -127,7 +127,8 @@ class World:
         replicas = rng.choice(REPLICAS)
         elastic = self.elastic and rng.random() < 0.3
         least = rng.randint(1, replicas) if elastic else rng.choice((0, replicas))
-        return ev.RoleRequest(f"r{number}", replicas, least, resources)
+        share = rng.choice((0, 0, 0, 1, 2)) if least in {0, replicas} else 0
+        return ev.RoleRequest(f"r{number}", replicas, least, resources, share)
 
     def end(self, key):
         self.tell(ev.Ended(*key, self.now))

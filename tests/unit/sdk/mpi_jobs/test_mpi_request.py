@@ -42,6 +42,7 @@ def test_words_of_ranks_travel():
     spec = spec_of(
         ["x"],
         ranks=2,
+        ranks_per_node=1,
         implementation="openmpi",
         threads=3,
         bind=True,
@@ -50,6 +51,7 @@ def test_words_of_ranks_travel():
     )
     assert (spec.implementation, spec.threads) == ("openmpi", 3)
     assert spec.binding == mpi_pb2.MPI_BINDING_CORE
+    assert spec.rank.per_node == 1
     assert spec.timeout.seconds == 300
     assert spec.job.labels["a"] == "1"
 

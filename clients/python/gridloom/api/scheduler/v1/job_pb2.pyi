@@ -236,6 +236,7 @@ class Role(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     WORKDIR_FIELD_NUMBER: _builtins.int
     STDIN_FIELD_NUMBER: _builtins.int
+    PER_NODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"main" where there is only one."""
     replicas: _builtins.int
@@ -246,6 +247,8 @@ class Role(_message.Message):
     image: _builtins.str
     workdir: _builtins.str
     """Absolute, or empty: a fresh folder of the replica's own. `{index}` etc. are not expanded here."""
+    per_node: _builtins.int
+    """So many on each node, on the last one the rest; 0: as the plan has it. For roles all of whose replicas are the gang."""
     @_builtins.property
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -285,10 +288,11 @@ class Role(_message.Message):
         resources: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         workdir: _builtins.str = ...,
         stdin: _objects_pb2.ObjectRef | None = ...,
+        per_node: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stdin", b"stdin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colocate", b"colocate", "command", b"command", "env", b"env", "files", b"files", "image", b"image", "min_replicas", b"min_replicas", "name", b"name", "outputs", b"outputs", "replicas", b"replicas", "resources", b"resources", "secrets", b"secrets", "stdin", b"stdin", "volumes", b"volumes", "workdir", b"workdir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colocate", b"colocate", "command", b"command", "env", b"env", "files", b"files", "image", b"image", "min_replicas", b"min_replicas", "name", b"name", "outputs", b"outputs", "per_node", b"per_node", "replicas", b"replicas", "resources", b"resources", "secrets", b"secrets", "stdin", b"stdin", "volumes", b"volumes", "workdir", b"workdir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
