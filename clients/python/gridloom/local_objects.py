@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gridloom.api.objects.v1.objects_pb2 import LocalStore
 
 # Smaller ones are as fast by the service.
@@ -29,6 +31,8 @@ class LocalFolder:
     def __init__(self, folder: Path, reserve_bytes: int) -> None:
         self._folder = folder
         self._reserve_bytes = reserve_bytes
+        # Contents that are mapped here, by address: how large they are, and their digests.
+        self._mapped: dict[int, tuple[int, str]] = {}
 
     @classmethod
     def found(cls, told: LocalStore) -> Self | None:
@@ -48,9 +52,40 @@ class LocalFolder:
         name = digest.rpartition(":")[2]
         try:
             with (self._folder / "content" / name[:2] / name).open("rb", buffering=0) as file:
-                return _mapped(file.fileno(), os.fstat(file.fileno()).st_size)
+                return self._map(file.fileno(), os.fstat(file.fileno()).st_size, digest)
         except OSError:
             return None
+
+    def _map(self, number: int, size: int, digest: str) -> memoryview | None:
+        """The file as private memory; None where it is empty."""
+        from gridloom.pages import private_mapping
+
+        if not size:
+            return None
+        array, address, unmap = private_mapping(number, size)
+        self._mapped[address] = (size, digest)
+        # The view holds the array: the memory lasts as long as anybody looks at it.
+        gone = weakref.finalize(array, self._unmap, address, unmap)
+        # Somebody may still look at it while the interpreter ends.
+        gone.atexit = False
+        return memoryview(array).cast("B")
+
+    def _unmap(self, address: int, unmap: Callable[[], object]) -> None:
+        del self._mapped[address]
+        unmap()
+
+    def digest_of(self, data: memoryview) -> str | None:
+        """The digest of bytes that were read here, are all of a content and were not changed.
+
+        None where that is not so, or not known: what was read is handed on without a look at it.
+        """
+        if data.readonly or not self._mapped:
+            return None
+        from gridloom.pages import address_of, are_unchanged
+
+        address = address_of(data)
+        size, digest = self._mapped.get(address, (0, None))
+        return digest if size == data.nbytes and are_unchanged(address, size) else None
 
     def draft(self, data: memoryview) -> LocalDraft | None:
         """Begin to write these bytes, which must not change before it is done.
@@ -97,26 +132,17 @@ class LocalDraft:
             self._error = error
 
     def _write(self) -> None:
+        from gridloom.pages import write_back
+
         number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
+            os.posix_fallocate(number, 0, len(self._data))
             done = 0
             while done < len(self._data) and not self._is_given_up:
-                done += os.write(number, self._data[done : done + _WRITTEN_AT_ONCE])
+                size = os.write(number, self._data[done : done + _WRITTEN_AT_ONCE])
+                write_back(number, done, size)
+                done += size
             if not self._is_given_up:
                 os.fdatasync(number)
         finally:
             os.close(number)
-
-
-def _mapped(number: int, size: int) -> memoryview | None:
-    """The file as private memory; None where it is empty."""
-    from gridloom.pages import private_mapping
-
-    if not size:
-        return None
-    array, unmap = private_mapping(number, size)
-    # The view holds the array: the memory lasts as long as anybody looks at it.
-    gone = weakref.finalize(array, unmap)
-    # Somebody may still look at it while the interpreter ends.
-    gone.atexit = False
-    return memoryview(array).cast("B")

@@ -99,9 +99,10 @@ class ObjectsClient:
     def put_bytes(self, data: Bytes) -> str:
         """Store the bytes and return their digest. They are on disk when it returns."""
         view = memoryview(data).cast("B")
-        early = self._early_draft(view)
+        known = self._local.digest_of(view) if self._local is not None else None
+        early = self._early_draft(view) if known is None else None
         try:
-            digest = digest_of(view)
+            digest = known or digest_of(view)
             is_there = not self.missing([digest])
             # A holder is written down by a put only.
             if self._holder or not is_there:

@@ -9,7 +9,6 @@ for its next payload, if nobody reads it any more; memory that was touched befor
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import mmap
@@ -23,11 +22,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from gridloom.pages import are_unchanged, private_mapping
+from gridloom.pages import address_of, are_unchanged, private_mapping
 from gridloom.payload import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gridloom.api.objects.v1.objects_pb2 import SharedMemory
 
@@ -41,7 +40,8 @@ MOST_OPEN = 200
 _NAME = re.compile(r"[0-9a-f]{32}")
 _ALIGNED = 64
 _ROUNDED = 1 << 20
-_COPIED_AT_ONCE = 4 << 20
+# Below some 20 MiB a copy reads its target too, and is slower by a third.
+_COPIED_AT_ONCE = 32 << 20
 _LOOK_S = 5.0
 # After that the platform knows who needs a segment, or nobody does.
 _TOLD_S = 300.0
@@ -136,7 +136,7 @@ class SharedFolder:
         """Another name for bytes that lie in a segment already and were not changed since."""
         if part.readonly:
             return None
-        address = ctypes.addressof(ctypes.c_char.from_buffer(part))
+        address = address_of(part)
         for start, reading in list(self._mapped.items()):
             if start <= address and address + part.nbytes <= start + reading.size_bytes:
                 if reading.number < 0 or not are_unchanged(address, part.nbytes):
@@ -247,11 +247,10 @@ class SharedFolder:
         try:
             if not is_kept:
                 _never_again(number)
-            array, unmap = private_mapping(number, size)
+            array, address, unmap = private_mapping(number, size)
         except OSError:
             os.close(number)
             return None
-        address = ctypes.addressof(array)
         if not is_kept:
             os.close(number)
             number = -1
@@ -261,9 +260,8 @@ class SharedFolder:
         end.atexit = False
         return memoryview(array).cast("B")
 
-    def _unmapped(self, address: int, unmap: object) -> None:
+    def _unmapped(self, address: int, unmap: Callable[[], object]) -> None:
         reading = self._mapped.pop(address)
-        assert callable(unmap)
         unmap()
         if reading.number >= 0:
             os.close(reading.number)

@@ -128,6 +128,25 @@ def test_what_was_fetched_stays_when_the_file_goes_and_holds_no_descriptor(clien
     assert Path("/proc/self/maps").read_text().count(name) == 0
 
 
+def test_the_digest_of_what_was_fetched_is_known_until_it_is_changed(client, service):
+    client.put_bytes(LARGE)
+    folder = LocalFolder(service.folder, 0)
+    mine = folder.read(DIGEST)
+    assert folder.digest_of(mine) == DIGEST
+    assert (folder.digest_of(mine[4096:]), folder.digest_of(memoryview(LARGE))) == (None, None)
+    mine[-1] ^= 255
+    assert folder.digest_of(mine) is None
+
+
+def test_what_was_fetched_and_changed_is_another_content(client, service):
+    client.put_bytes(LARGE)
+    mine = client.get_bytes(DIGEST)
+    assert client.put_bytes(mine) == DIGEST
+    mine[-1] ^= 255
+    assert client.put_bytes(mine) == digest_of(mine)
+    assert len(service.taken) == 2
+
+
 def test_what_is_there_is_not_left_a_second_time(client, service):
     client.put_bytes(LARGE)
     other = bytearray(LARGE)
