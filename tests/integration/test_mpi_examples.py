@@ -93,6 +93,12 @@ def test_kmeans(example):
     assert loss < 1.4e6
 
 
+def test_kmeans_scaling(example):
+    assert [study.mode for study in example] == ["strong", "weak"]
+    for study in example:
+        assert [(point.width, point.runs) for point in study.points] == [(1, 2), (2, 2)]
+
+
 def test_parallel_sort(example):
     in_order, total = example
     assert len(in_order) == 20_000

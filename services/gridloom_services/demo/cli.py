@@ -12,6 +12,8 @@ from gridloom.cli.verb import Here, verb
 from gridloom.errors import GridloomError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gridloom_services.demo.stages import Study
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the report and the plot.")]
@@ -86,8 +88,21 @@ def _show_figures(study: Study) -> None:
         ("workers busy", study.busy_shown()),
         ("accuracy", f"{100 * study.evaluation['accuracy']:.1f} % of digits never seen"),
         ("plot", str(study.folder / "report.png")),
+        *_scaling_figures(study),
     )
     screen = console()
     screen.print()
     for name, value in rows:
         screen.print(f"[bold]{name:<14}[/] {value}")
+
+
+def _scaling_figures(study: Study) -> Iterator[tuple[str, str]]:
+    found = study.scaling
+    if found is None:
+        return
+    from gridloom.studies.words import efficiency_text
+
+    widest = found.points[-1]
+    yield f"{widest.width} ranks", f"speedup {widest.speedup:.2f} over {found.reference.width}"
+    yield "efficiency", efficiency_text(found)
+    yield "plot", str(study.folder / "scaling.png")

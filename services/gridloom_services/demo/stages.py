@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from dataclasses import field
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gridloom.errors import GridloomError
 from gridloom.values import dataclass
 
+from gridloom_services.demo.clustering import NoMpiError, clustered, findings_of, scaled
+from gridloom_services.demo.modules import PROGRAMS, users_module
 from gridloom_services.demo.programs import fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gridloom.client import Client
     from gridloom.jobs.handle import Job
+    from gridloom.studies.study import ScalingStudy
 
-PROGRAMS = Path(fits.__file__).parent
 # One thread a process, here and there: what is compared is one process with several.
 ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 _POOL_PATIENCE_S = 60.0
@@ -44,6 +43,8 @@ class Study:
     wall_s: float = 0.0
     chosen: int = 0
     evaluation: dict[str, Any] = field(default_factory=dict)
+    scaling: ScalingStudy | None = None
+    """None: no MPI is there."""
 
     @property
     def speedup(self) -> float:
@@ -131,7 +132,7 @@ def search(study: Study) -> str:
         "env": ENV,
         "name": "digits",
     }
-    own = _users_module(study.folder)
+    own = users_module(study.folder, "fits")
     with study.client.pool(initializer=own.use, initargs=(images, labels), **options) as pool:
         _await_workers(pool, study.workers)
         started = time.perf_counter()
@@ -171,28 +172,27 @@ def report(study: Study) -> str:
     return str(job.outputs["report.png"].save(study.folder / "report.png"))
 
 
+def scaling(study: Study) -> str:
+    """k-means over ranks, and how it scales with their number; where there is no MPI, that."""
+    with np.load(study.folder / "digits.npz") as data:
+        images, labels = data["images"], data["labels"]
+    try:
+        found = clustered(study.client, study.folder, images, labels, study.workers)
+    except NoMpiError as error:
+        return f"skipped: {error}"
+    study.scaling = scaled(study.client, found, images, study.workers, progress=study.progress)
+    (study.folder / "scaling.png").write_bytes(study.scaling.png())
+    return f"{found.said}; {findings_of(study.scaling)}"
+
+
 STAGES = (
     Stage("prepare   command job", prepare),
     Stage("baseline  command job", baseline),
     Stage("study     function map", search),
     Stage("evaluate  command job", evaluate),
     Stage("report    command job", report),
+    Stage("scaling   MPI function", scaling),
 )
-
-
-def _users_module(folder: Path) -> Any:
-    """`fits` as a module that lies beside a user's work.
-
-    It travels with its functions, as installed packages do not: workers elsewhere have no demo.
-    """
-    place = Path(shutil.copy(PROGRAMS / "fits.py", folder))
-    loader = SourceFileLoader("fits", str(place))
-    spec = spec_from_loader("fits", loader, origin=str(place))
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules["fits"] = module
-    loader.exec_module(module)
-    return module
 
 
 def _await_workers(pool: Any, workers: int) -> None:

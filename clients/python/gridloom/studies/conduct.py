@@ -42,7 +42,7 @@ def conduct(
     """The whole study. See `Client.scaling_study`."""
     options = {word: value for word, value in words.items() if word not in OWN_WORDS}
     work = work_of(spec, options)
-    plan = study_plan(widths, mode, repeats, words, work.text(1))
+    plan = study_plan(widths, mode, repeats, words, work.title)
     subject = Subject(
         platform=client.name,
         mode=plan.mode,
@@ -65,7 +65,7 @@ def conduct(
     return study_of(
         runs,
         name=plan.name,
-        title=work.text(plan.widths[0]),
+        title=work.title,
         unit=work.unit,
         mode=plan.mode,
         bound=plan.bound,

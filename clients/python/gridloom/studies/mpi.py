@@ -21,7 +21,7 @@ from gridloom.mpi_jobs.face import program_draft
 from gridloom.mpi_jobs.options import FUNCTION_WORDS, checked_options
 from gridloom.mpi_jobs.request import FunctionCall, mpi_draft
 from gridloom.studies.stretch import Stretch, cores_of
-from gridloom.studies.texts import same_everywhere
+from gridloom.studies.texts import call_text, same_everywhere
 from gridloom.worker.measuring import timed_rank
 from gridloom.worker.mpi.names import TIMES_VARIABLE
 
@@ -113,8 +113,14 @@ class FunctionRanks(_Ranks):
         super().__init__({**of_function, **options})
         self._signature = signature
 
-    def text(self, width: int) -> str:
+    @property
+    def title(self) -> str:
         """The call as people write it."""
+        said = self._signature
+        return call_text(said.function.name, said.args, said.kwargs)
+
+    def text(self, width: int) -> str:
+        """The call with all that it is given."""
         del width
         return same_everywhere(repr(self._signature))
 
@@ -152,10 +158,15 @@ class ProgramRanks(_Ranks):
         super().__init__(options)
         self._command = command
 
-    def text(self, width: int) -> str:
-        """The command line, with the width in it."""
-        del width
+    @property
+    def title(self) -> str:
+        """The command line, with a place for the width."""
         return self._command if isinstance(self._command, str) else shlex.join(self._command)
+
+    def text(self, width: int) -> str:
+        """The same: the width is in its place."""
+        del width
+        return self.title
 
     def _draft(self, width: int, words: dict[str, Any], defaults: Defaults) -> MpiDraft:
         asked, environment = words.get("outputs", ()), dict(words.get("env", {}))

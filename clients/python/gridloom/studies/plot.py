@@ -27,6 +27,7 @@ _DPI = 150
 _SIZE = (10.0, 4.4)
 _STEPS = 200
 _ROOM = 1.12
+_MOST_SHOWN = 1.5
 _FEW_WIDTHS = 12
 _LONGEST_TITLE = 70
 
@@ -73,6 +74,10 @@ def _draw_speedup(axes: Any, study: ScalingStudy) -> None:
     )
     _scale_widths(axes, study)
     axes.set_yscale("log", base=2)
+    # By what was measured: the interval of a law may be anything.
+    lowest = min(each.speedup_low for each in study.points)
+    highest = max(last / first, *(each.speedup_high for each in study.points))
+    axes.set_ylim(min(1.0, lowest) / _ROOM, highest * _ROOM)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("speedup" if study.mode == STRONG else "scaled speedup")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
@@ -90,7 +95,8 @@ def _draw_efficiency(axes: Any, study: ScalingStudy) -> None:
     ]
     _draw_points(axes, study.points, spread)
     _scale_widths(axes, study)
-    axes.set_ylim(0, max(1.1, _ROOM * max(high for _, _, high in spread)))
+    highest = max(high for _, _, high in spread)
+    axes.set_ylim(0, max(1.1, _ROOM * min(highest, _MOST_SHOWN)))
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_ylabel("efficiency")
     # The rest is as beside.

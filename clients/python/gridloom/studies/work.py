@@ -49,8 +49,13 @@ class Work(Protocol):
         """What a width is a number of: "ranks"."""
         ...
 
+    @property
+    def title(self) -> str:
+        """What is run, for people: short."""
+        ...
+
     def text(self, width: int) -> str:
-        """What is run at this width, for people; the same in every process."""
+        """What is run at this width, exactly: the same in every process."""
         ...
 
     def check(self, client: Client, width: int) -> None:
@@ -88,6 +93,11 @@ class WorkByWidth:
     def unit(self) -> str:
         """That of the work of one."""
         return self._at(1).unit
+
+    @property
+    def title(self) -> str:
+        """That of the work of one."""
+        return self._at(1).title
 
     def text(self, width: int) -> str:
         """That of the work of this width."""

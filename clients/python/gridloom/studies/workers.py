@@ -46,20 +46,22 @@ class Workers:
     def __init__(self, workflow: Workflow, options: Mapping[str, Any]) -> None:
         check_options(options, POOL_WORDS - _OF_A_RUN)
         self._workflow = workflow
-        self._calls = len(workflow.plan().calls)
-        if self._calls <= 1:
+        calls = workflow.plan().calls
+        if len(calls) <= 1:
             raise InvalidRequestError(
-                f"{workflow!r:.100} is {self._calls or 'no'} call: workers have nothing to share",
+                f"{workflow!r:.100} is {len(calls) or 'no'} call: workers have nothing to share",
                 field="spec",
                 given=f"{workflow!r:.100}",
                 allowed="several calls, such as gridloom.group(fit.s(c) for c in cs)",
             )
         self._options = options
+        names = dict.fromkeys(call.function.name for call in calls)
+        self.title = f"{len(calls)} calls of {', '.join(names)}"
 
     def text(self, width: int) -> str:
-        """The calls as people write them."""
+        """The calls with all that they are given."""
         del width
-        return same_everywhere(f"{self._calls} calls: {self._workflow!r}")
+        return same_everywhere(repr(self._workflow))
 
     def check(self, client: Client, width: int) -> None:
         """By the sizes of the platform's nodes: a pool would wait for others to come."""

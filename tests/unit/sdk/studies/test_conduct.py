@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import gridloom
+import numpy as np
 import pytest
 from gridloom import aio
 from gridloom.errors import ConflictError, InvalidRequestError, JobFailedError
@@ -24,6 +25,7 @@ class Planned:
     """Work whose times are known before; it notes its turns, and may fail at one of them."""
 
     unit = "boats"
+    title = "rowing"
 
     def __init__(self, text: str = "rowing", failure: BaseException | None = None) -> None:
         self.turns: list[tuple[int, int]] = []
@@ -186,8 +188,8 @@ def test_one_call_has_nothing_to_share():
         (heat.s(512), "ranks", "heat(512)"),
         (["./solver", "--n", "{width}"], "ranks", "./solver --n '{width}'"),
         ("./solver -n 3", "ranks", "./solver -n 3"),
-        (gridloom.group(fit.s(c) for c in (1, 2)), "workers", "2 calls: group(fit(1), fit(2))"),
-        (fit.chunks([(1,), (2,), (3,)], 2), "workers", "2 calls: fit.chunks(3 sets"),
+        (gridloom.group(fit.s(c) for c in (1, 2)), "workers", "group(fit(1), fit(2))"),
+        (fit.chunks([(1,), (2,), (3,)], 2), "workers", "fit.chunks(3 sets of arguments, 2)"),
         (lambda width: heat.s(100 * width), "ranks", "heat(400)"),
         (lambda width: Planned(f"{width} oars"), "boats", "4 oars"),
     ],
@@ -196,6 +198,21 @@ def test_every_kind_of_spec_is_work(spec, unit, text):
     work = work_of(spec, {})
     assert work.unit == unit
     assert work.text(4).startswith(text)
+
+
+def test_a_title_is_short():
+    image = np.zeros((300, 64))
+    assert (
+        work_of(heat.s(image, [0] * 99, n=3), {}).title == "heat(ndarray 300x64, list of 99, n=3)"
+    )
+    assert work_of(gridloom.group(fit.s(c) for c in range(9)), {}).title == "9 calls of fit"
+    assert work_of(lambda width: heat.s(100 * width), {}).title == "heat(100)"
+
+
+def test_other_data_are_other_work():
+    one, other = (work_of(heat.s(list(range(999)), [last]), {}).text(1) for last in (1, 2))
+    assert one != other
+    assert len(one) < 400
 
 
 @pytest.mark.parametrize("spec", [heat.s(1), gridloom.group(fit.s(c) for c in (1, 2))])
