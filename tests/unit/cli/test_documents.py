@@ -15,6 +15,7 @@ from gridloom.api.scheduler.v1 import access_pb2, job_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.cli import documents
 from gridloom.cli.lifecycle import platform_document
+from gridloom.cli.scaling_running import study_document
 from gridloom.context import Context
 from gridloom.home import EmbeddedPlatform
 from gridloom.inventory import FunctionInfo, PoolInfo
@@ -33,6 +34,7 @@ from gridloom.jobs.states import JobState, PendingReason
 from gridloom.jobs.times import timestamp_of
 
 from tests.unit.sdk.jobs.examples import array, job
+from tests.unit.sdk.studies.test_study import study
 
 GUIDE = Path(__file__).parents[3] / "clients/python/docs/command-line.md"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -67,6 +69,7 @@ EXAMPLES = {
     "pool": documents.plain(
         PoolInfo("p", "", "", "", "IDLE", "", "threads", 0, 0, 0, 0, 0, {}, None, "", NOW)
     ),
+    "study": study_document(study({1: [2.0, 2.1], 2: [1.2, 1.1]}), [Path("/s.json")]),
     "function": documents.plain(FunctionInfo("f", "d", 0, 0, 0, 0, 0.0)),
     "context": documents.context_document(Context("lab", address="x"), "lab"),
     "key": documents.plain(read_key(access_pb2.Key(id="k", created_at=STAMP), NOW)),
@@ -110,6 +113,14 @@ def test_parts_of_a_job_have_the_keys_that_the_guide_names(key: str, kind: type)
     assert list(EXAMPLES["job"][key][0]) == names
     line = next(row for row in GUIDE.read_text().splitlines() if row.startswith(f"| `{key}` |"))
     assert re.findall(r"`(\w+)`", line)[1:] == names
+
+
+def test_parts_of_a_study_have_the_keys_that_the_guide_names():
+    section = GUIDE.read_text().partition("### study\n")[2].partition("\n### ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` (.*)$", section, re.MULTILINE))
+    for key in ("points", "runs"):
+        assert re.findall(r"`(\w+)`", rows[key]) == list(EXAMPLES["study"][key][0])
+    assert re.findall(r"`(\w+)`", rows["amdahl"]) == list(EXAMPLES["study"]["amdahl"])
 
 
 def test_an_array_is_told_by_its_states():

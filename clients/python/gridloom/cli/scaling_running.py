@@ -44,7 +44,7 @@ def show_study(here: Here, words: Mapping[str, Any]) -> None:
 def _show(here: Here, study: ScalingStudy, paths: list[Path]) -> None:
     screen = here.screen
     if screen.as_json:
-        screen.document({**study.to_dict(), "files": [str(path.absolute()) for path in paths]})
+        screen.document(study_document(study, paths))
     elif screen.quiet:
         screen.words([study.name])
     else:
@@ -54,6 +54,11 @@ def _show(here: Here, study: ScalingStudy, paths: list[Path]) -> None:
         )
         screen.words(["", *(f"{name}: {text}" for name, text in findings(study))])
         screen.words(str(path) for path in paths)
+
+
+def study_document(study: ScalingStudy, paths: list[Path]) -> dict[str, Any]:
+    """The study as programs read it."""
+    return {**study.to_dict(), "files": [str(path.absolute()) for path in paths]}
 
 
 def _widths(text: str) -> list[int]:
