@@ -405,6 +405,80 @@ async def test_revisions_are_never_given_twice_even_after_compaction(store: Stor
     assert (await store.load()).revision == 9
 
 
+# ---- jobs that are long over
+
+
+def over(sequence: int, ended_us: int, **changes: Any) -> Job:
+    return a_job(sequence, state=JobState.SUCCEEDED, ended_us=ended_us, **changes)
+
+
+async def ids_of(store: Store) -> list[str]:
+    return [job.id for job in await store.page(JobQuery(), None, 100)]
+
+
+async def test_a_job_that_is_pruned_goes_with_all_that_is_known_of_it(store: Store):
+    old, newest = over(1, NOW_US, spec=a_spec(labels={"a": "b"})), a_job(2)
+    kept = KeptStream(StoredStream(DIGEST), 7)
+    changes = adding(old, newest)
+    changes.events = [an_event(3, newest), an_event(5, old)]
+    changes.ends = [an_end(old)]
+    changes.tries = {(1, 0): Tries(1)}
+    await store.write(changes)
+    await store.keep_streams(f"{old.id}-a1", {"main.0.stdout": kept})
+    assert await store.prune(NOW_US + 1, 100, frozenset()) > 0
+    assert await store.prune(NOW_US + 1, 100, frozenset()) == 0
+    assert await ids_of(store) == [newest.id]
+    assert (await store.jobs(frozenset({old.id})), await store.ends(1)) == ({}, [])
+    assert [event.revision for event in await store.events_after(0, 10)] == [3]
+    assert await store.compacted() == 5
+    assert await store.kept_stream(f"{old.id}-a1", "main.0.stdout") is None
+    assert await store.page(JobQuery(labels=parse_selector("a=b")), None, 10) == []
+    assert await store.leavings(10) == [old.id]
+    await store.cleared([old.id])
+    assert await store.leavings(10) == []
+
+
+async def test_what_lives_is_young_is_awaited_or_is_the_newest_is_not_pruned(store: Store):
+    gone, live, awaited = over(1, NOW_US), a_job(2), over(3, NOW_US)
+    young, newest = over(4, NOW_US + 9), over(5, NOW_US)
+    await store.write(adding(gone, live, awaited, young, newest))
+    await store.prune(NOW_US + 1, 100, frozenset({awaited.id}))
+    assert await ids_of(store) == [job.id for job in (newest, young, awaited, live)]
+    assert (await store.load()).sequence == 5
+
+
+async def test_a_large_job_is_pruned_in_steps_and_shown_until_the_last(store: Store):
+    array = over(1, NOW_US, spec=a_spec(array=an_array(30)))
+    changes = adding(array, a_job(2))
+    changes.ends = [an_end(array, element) for element in range(30)]
+    await store.write(changes)
+    steps = 0
+    while await store.prune(NOW_US + 1, 8, frozenset()):
+        steps += 1
+        assert len(await store.ends(1)) in {0, 30 - 8 * steps}
+    assert (await ids_of(store), await store.ends(1)) == ([a_job(2).id], [])
+    assert await store.leavings(10) == [array.id]
+
+
+async def test_the_horizon_is_where_there_are_enough_newer_ones(store: Store):
+    await store.write(adding(*(over(number, NOW_US + number) for number in range(1, 6)), a_job(6)))
+    assert await store.horizon(NOW_US, 5) == NOW_US
+    assert await store.horizon(NOW_US, 2) == NOW_US + 4
+    assert await store.horizon(NOW_US + 99, 2) == NOW_US + 99
+    await store.prune(await store.horizon(NOW_US, 2), 100, frozenset())
+    assert await ids_of(store) == [a_job(number).id for number in (6, 5, 4)]
+
+
+async def test_a_scheduler_of_an_older_epoch_prunes_nothing(database_url: str):
+    database = await Database.open(database_url, SCHEMA)
+    older = await SqlStore.open(database)
+    await older.write(adding(over(1, NOW_US), a_job(2)))
+    await SqlStore.open(database)
+    with pytest.raises(StaleEpochError):
+        await older.prune(NOW_US + 1, 10, frozenset())
+    await database.close()
+
+
 # ---- the database alone
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 # What changes something outside of the scheduler's memory.
 _STEPS = frozenset(
-    {"write", "compact", "start", "resize", "stop", "forget", "keep_logs", "keep_streams"}
+    {
+        *("write", "compact", "prune", "cleared", "release", "remove"),
+        *("start", "resize", "stop", "forget", "keep_logs", "keep_streams"),
+    }
 )
 
 

@@ -20,6 +20,7 @@ from gridloom_services.scheduler.inputs import Inputs
 from gridloom_services.scheduler.logs import LogReader
 from gridloom_services.scheduler.metrics import SchedulerMetrics
 from gridloom_services.scheduler.objects_client import ObjectsClient
+from gridloom_services.scheduler.retention import Retention
 from gridloom_services.scheduler.runtime.chosen import chosen_runtime
 from gridloom_services.scheduler.runtime.local import RootInUseError
 from gridloom_services.scheduler.service import SchedulerServicer
@@ -80,6 +81,15 @@ class SchedulerApp:
         archive = LogArchive(logs_folder, store, objects)
         self._control = Control(self._surroundings(archive, Inputs(objects)))
         logs = LogReader(self._control, store, runtime, archive)
+        self._retention = Retention(
+            store,
+            objects,
+            archive,
+            self._clock,
+            self._awaited,
+            keep_s=settings.keep_jobs_days * _DAY_S,
+            most=settings.keep_jobs,
+        )
         self._servicer = SchedulerServicer(self._control, runtime, logs)
         self._access = AccessPart(context, database, settings.audit_days, self._control.is_live)
 
@@ -117,6 +127,8 @@ class SchedulerApp:
         )
         self._context.gang_tokens.set_liveness(self._is_alive)
         self._background.repeat(self._forget_history, _DAY_S, "forget old history")
+        every_s = self._settings.prune_every_s
+        self._background.repeat(self._retention.sweep, every_s, "remove old jobs")
 
     async def drain(self) -> None:
         """End open streams; their readers come again."""
@@ -148,6 +160,10 @@ class SchedulerApp:
     def _is_alive(self, principal: Principal) -> bool:
         """Say whether the attempt that a token was made for still runs."""
         return self._control.is_live(principal.job_id, principal.element, principal.attempt)
+
+    def _awaited(self) -> frozenset[str]:
+        """Return the jobs that others wait for."""
+        return self._control.core.awaited()
 
     async def _forget_history(self) -> None:
         before_us = now_us(self._clock) - round(self._settings.history_days * _DAY_S * SECOND_US)

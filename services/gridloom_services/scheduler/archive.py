@@ -8,6 +8,7 @@ object store, as pods leave them, the database says where. They are kept there f
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from gridloom_services.scheduler.job import KeptStream
@@ -79,7 +80,7 @@ class LogArchive:
     async def _keep(self, gang: str, stored: Mapping[str, StoredStream]) -> None:
         digests = frozenset(each.digest for each in stored.values())
         # Held first: what has a size then stays.
-        await self._objects.hold(f"{_job_of(gang)}/logs", digests)
+        await self._objects.hold(logs_holder(_job_of(gang)), digests)
         sizes = await self._objects.sizes(digests)
         kept = {
             name: KeptStream(each, sizes[each.digest])
@@ -87,6 +88,10 @@ class LogArchive:
             if each.digest in sizes
         }
         await self._table.keep_streams(gang, kept)
+
+    async def remove(self, job_id: str) -> None:
+        """Remove the files of a job that is gone."""
+        await asyncio.to_thread(shutil.rmtree, self._folder / job_id, ignore_errors=True)
 
     def forgotten(self, gang: str) -> None:
         """Hear that the runtime has forgotten a gang."""
@@ -130,6 +135,11 @@ class LogArchive:
             return LogChunk(_GONE if offset <= 0 else b"", begin, kept.length, complete=True)
         after = begin + len(data)
         return LogChunk(data, begin, after, after >= kept.length)
+
+
+def logs_holder(job_id: str) -> str:
+    """Return who keeps a job's logs in the object store."""
+    return f"{job_id}/logs"
 
 
 def _job_of(gang: str) -> str:

@@ -69,9 +69,9 @@ def _role_digests(role: Role) -> Iterator[str]:
         yield role.stdin.digest
 
 
-def holder_of(job: Job) -> str:
+def inputs_holder(job_id: str) -> str:
     """Return who keeps a job's files: not the job itself, which keeps what it brings back."""
-    return f"{job.id}/inputs"
+    return f"{job_id}/inputs"
 
 
 class Inputs:
@@ -95,7 +95,7 @@ class Inputs:
             digests = digests_of(job.spec)
             if digests:
                 try:
-                    await self._keeper.hold(holder_of(job), digests)
+                    await self._keeper.hold(inputs_holder(job.id), digests)
                 except GridloomServiceError as error:
                     _log.warning("files not held", extra={"job": job.id, "error": str(error)})
 
@@ -104,7 +104,7 @@ class Inputs:
         for job in jobs:
             if digests_of(job.spec):
                 try:
-                    await self._keeper.release(holder_of(job))
+                    await self._keeper.release(inputs_holder(job.id))
                 except GridloomServiceError as error:
                     _log.warning("files not released", extra={"job": job.id, "error": str(error)})
 

@@ -27,6 +27,11 @@ class SchedulerSettings:
     log_limit_bytes: int = bounded(256 << 20, least=1 << 16)
     # Events of jobs that ended earlier than this are let go.
     history_days: float = bounded(30.0, least=0)
+    # Jobs that ended earlier than this are let go, with their logs and outputs ...
+    keep_jobs_days: float = bounded(90.0, least=0)
+    # ... and the oldest of those that are over, where there are more.
+    keep_jobs: int = bounded(1_000_000, least=0)
+    prune_every_s: float = bounded(300.0, least=0.01)
     # Entries of the audit log that are older are let go.
     audit_days: float = bounded(365.0, least=1)
     # Where jobs run: "local", processes of this machine; "kubernetes", pods of a cluster.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gridloom_services.scheduler.job import (
         Event,
@@ -117,3 +117,23 @@ class Store(Protocol):
 
     async def compact(self, before_us: int) -> int:
         """Let go of events of jobs that ended before then; return the `compacted` revision."""
+
+    async def horizon(self, before_us: int, most: int) -> int:
+        """Return when jobs must have ended to go.
+
+        That is `before_us`, or later where more than `most` have ended since.
+        """
+
+    async def prune(self, before_us: int, limit: int, spared: frozenset[str]) -> int:
+        """Remove about `limit` rows of the jobs that ended before then, oldest first; how many.
+
+        With a job go its events, ends, labels and where its streams are; what it has elsewhere is
+        told by `leavings` from then on. Neither a job that is `spared` (others wait for it), nor
+        the newest of all. A job of more rows goes in several steps.
+        """
+
+    async def leavings(self, limit: int) -> list[str]:
+        """Return jobs that are gone, and whose logs and objects are still to be let go."""
+
+    async def cleared(self, job_ids: Sequence[str]) -> None:
+        """Take note that nothing of these is left."""

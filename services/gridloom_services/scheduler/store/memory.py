@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from gridloom_services.scheduler.job import gang_name
 from gridloom_services.scheduler.store.base import Changes, Contents, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gridloom_services.scheduler.job import (
         Event,
@@ -48,6 +49,7 @@ class MemoryStore:
         self._events: dict[int, Event] = {}
         self._streams: dict[tuple[str, str], KeptStream] = {}
         self._compacted = 0
+        self._leavings: set[str] = set()
 
     async def load(self) -> Contents:
         """Return everything that is not over."""
@@ -148,3 +150,41 @@ class MemoryStore:
                 del self._events[revision]
                 self._compacted = max(self._compacted, revision)
         return self._compacted
+
+    async def horizon(self, before_us: int, most: int) -> int:
+        """Return when jobs must have ended to go."""
+        ended = sorted((job.ended_us for job in self._jobs.values() if job.ended_us), reverse=True)
+        return max(before_us, ended[most] + 1) if len(ended) > most else before_us
+
+    async def prune(self, before_us: int, limit: int, spared: frozenset[str]) -> int:
+        """Remove whole jobs, until there are so many rows."""
+        removed = 0
+        for job in sorted(self._jobs.values(), key=lambda job: (job.ended_us or 0, job.sequence)):
+            is_old = job.ended_us is not None and job.ended_us < before_us and job.state.is_final
+            is_kept = job.id in spared or job.sequence == max(self._jobs)
+            if is_old and not is_kept and removed < limit:
+                removed += self._remove(job)
+        return removed
+
+    def _remove(self, job: Job) -> int:
+        ends = [key for key in self._ends if key[0] == job.sequence]
+        gangs = {gang_name(job, element, attempt) for _, element, attempt in ends}
+        revisions = [each.revision for each in self._events.values() if each.job_id == job.id]
+        for end in ends:
+            del self._ends[end]
+        for revision in revisions:
+            del self._events[revision]
+        self._streams = {key: kept for key, kept in self._streams.items() if key[0] not in gangs}
+        self._tries = {key: each for key, each in self._tries.items() if key[0] != job.sequence}
+        self._compacted = max([self._compacted, *revisions])
+        del self._jobs[job.sequence], self._ids[job.id]
+        self._leavings.add(job.id)
+        return len(ends) + len(revisions) + 1
+
+    async def leavings(self, limit: int) -> list[str]:
+        """Return jobs that are gone and have left something elsewhere."""
+        return sorted(self._leavings)[:limit]
+
+    async def cleared(self, job_ids: Sequence[str]) -> None:
+        """Take note that nothing of these is left."""
+        self._leavings -= set(job_ids)

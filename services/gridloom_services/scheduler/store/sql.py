@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gridloom_services.common.cursor import insert, marks, quoted
 from gridloom_services.scheduler.selector import Operator, Requirement
-from gridloom_services.scheduler.store import rows
+from gridloom_services.scheduler.store import compacting, pruning, rows
 from gridloom_services.scheduler.store.base import Changes, Contents, StaleEpochError
 from gridloom_services.scheduler.store.schema import SCHEMA
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.job import Event, GangEnd, Job, KeptStream
     from gridloom_services.scheduler.query import JobQuery
 
-_COMPACTED = "compacted"
 # As a literal, so that the partial index on unfinished jobs is used.
 _IS_LIVE = "state < 5"
 _JOBS = "SELECT * FROM jobs WHERE"
@@ -70,9 +69,7 @@ class SqlStore:
         await self._database.run(lambda cursor: self._write(cursor, changes))
 
     def _write(self, cursor: Cursor, changes: Changes) -> None:
-        ((epoch,),) = cursor.all(f"SELECT epoch FROM {SCHEMA.epoch_table}")  # noqa: S608
-        if epoch != self._epoch:
-            raise StaleEpochError(f"epoch {epoch} has begun; this scheduler is of {self._epoch}")
+        self._check_epoch(cursor)
         added = list(changes.added.values())
         insert(cursor, "jobs", [rows.job_row(job) for job in added])
         insert(cursor, "job_labels", [row for job in added for row in rows.label_rows(job)])
@@ -80,6 +77,11 @@ class SqlStore:
         insert(cursor, "job_events", [rows.event_row(event) for event in changes.events])
         insert(cursor, "gang_ends", [rows.end_row(end) for end in changes.ends])
         _write_keyed(cursor, changes)
+
+    def _check_epoch(self, cursor: Cursor) -> None:
+        ((epoch,),) = cursor.all(f"SELECT epoch FROM {SCHEMA.epoch_table}")  # noqa: S608
+        if epoch != self._epoch:
+            raise StaleEpochError(f"epoch {epoch} has begun; this scheduler is of {self._epoch}")
 
     # ---- questions
 
@@ -142,11 +144,37 @@ class SqlStore:
 
     async def compacted(self) -> int:
         """Return the newest revision that is gone."""
-        return await self._database.run(_compacted)
+        return await self._database.run(compacting.compacted)
 
     async def compact(self, before_us: int) -> int:
         """Let go of events of jobs long over."""
-        return await self._database.run(lambda cursor: _compact(cursor, before_us))
+        return await self._database.run(lambda cursor: compacting.compact(cursor, before_us))
+
+    async def horizon(self, before_us: int, most: int) -> int:
+        """Return when jobs must have ended to go."""
+        return await self._database.run(lambda cursor: pruning.horizon(cursor, before_us, most))
+
+    async def prune(self, before_us: int, limit: int, spared: frozenset[str]) -> int:
+        """Remove some rows of the jobs that ended first."""
+        return await self._database.run(
+            lambda cursor: self._prune(cursor, before_us, limit, spared)
+        )
+
+    def _prune(self, cursor: Cursor, before_us: int, limit: int, spared: frozenset[str]) -> int:
+        self._check_epoch(cursor)
+        return pruning.prune(cursor, before_us, limit, spared)
+
+    async def leavings(self, limit: int) -> list[str]:
+        """Return jobs that are gone and have left something elsewhere."""
+        query = "SELECT id FROM job_leavings ORDER BY id LIMIT ?"
+        return await self._database.run(lambda cursor: [row[0] for row in cursor.all(query, limit)])
+
+    async def cleared(self, job_ids: Sequence[str]) -> None:
+        """Take note that nothing of these is left."""
+        gone = [(job_id,) for job_id in job_ids]
+        await self._database.run(
+            lambda cursor: cursor.many("DELETE FROM job_leavings WHERE id = ?", gone)
+        )
 
     async def _jobs(self, where: str, values: Row) -> list[Job]:
         query = f"{_JOBS} {where}"
@@ -223,7 +251,7 @@ def _load(cursor: Cursor) -> Contents:
         queues=tuple(map(rows.queue_of, cursor.named("SELECT * FROM job_queues"))),
         promises=tuple(map(rows.promise_of, cursor.named("SELECT * FROM job_promises"))),
         sequence=sequence or 0,
-        revision=max(revision or 0, _compacted(cursor)),
+        revision=max(revision or 0, compacting.compacted(cursor)),
     )
 
 
@@ -258,21 +286,3 @@ def _label_condition(requirement: Requirement) -> Condition:
     is_wanted = requirement.operator in {Operator.IN, Operator.EXISTS}
     found = f"EXISTS (SELECT 1 FROM job_labels WHERE {carries})"  # noqa: S608
     return found if is_wanted else f"NOT {found}", values
-
-
-def _compacted(cursor: Cursor) -> int:
-    row = cursor.one("SELECT value FROM scheduler_facts WHERE name = ?", _COMPACTED)
-    return int(row[0]) if row else 0
-
-
-def _compact(cursor: Cursor, before_us: int) -> int:
-    old = "sequence IN (SELECT sequence FROM jobs WHERE ended_us < ?)"
-    ((newest,),) = cursor.all(f"SELECT max(revision) FROM job_events WHERE {old}", before_us)  # noqa: S608
-    compacted = _compacted(cursor)
-    if newest is None:
-        return compacted
-    cursor.run(f"DELETE FROM job_events WHERE {old}", before_us)  # noqa: S608
-    value = max(int(newest), compacted)
-    cursor.run("DELETE FROM scheduler_facts WHERE name = ?", _COMPACTED)
-    insert(cursor, "scheduler_facts", [{"name": _COMPACTED, "value": value}])
-    return value

@@ -71,6 +71,7 @@ jobs = Table(
         unique=True,
         sqlite_where=text("request_id <> ''"),
     ),
+    Index("jobs_ended", "ended_us"),
 )
 
 labels = Table(
@@ -127,6 +128,13 @@ streams = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("gap_first", BigInteger, nullable=False),
     Column("gap_end", BigInteger, nullable=False),
+)
+
+# Jobs that are gone, and whose logs and objects elsewhere are still to be let go.
+leavings = Table(
+    "job_leavings",
+    metadata,
+    Column("id", String(64), primary_key=True),
 )
 
 tries = Table(

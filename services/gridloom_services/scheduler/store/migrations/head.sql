@@ -103,6 +103,10 @@ CREATE TABLE job_labels (
 	PRIMARY KEY ("key", sequence)
 );
 CREATE INDEX job_labels_value ON job_labels ("key", value, sequence);
+CREATE TABLE job_leavings (
+	id VARCHAR(64) NOT NULL,
+	PRIMARY KEY (id)
+);
 CREATE TABLE job_promises (
 	job_id VARCHAR(64) NOT NULL,
 	element INTEGER NOT NULL,
@@ -159,6 +163,7 @@ CREATE TABLE jobs (
 	PRIMARY KEY (sequence),
 	UNIQUE (id)
 );
+CREATE INDEX jobs_ended ON jobs (ended_us);
 CREATE INDEX jobs_live ON jobs (state, sequence) WHERE state < 5;
 CREATE UNIQUE INDEX jobs_request ON jobs (project, request_id) WHERE request_id <> '';
 CREATE TABLE scheduler_facts (
@@ -167,4 +172,4 @@ CREATE TABLE scheduler_facts (
 	PRIMARY KEY (name)
 );
 CREATE TABLE gridloom_scheduler_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT gridloom_scheduler_version_pkc PRIMARY KEY (version_num));
-INSERT INTO gridloom_scheduler_version VALUES ('0003')
+INSERT INTO gridloom_scheduler_version VALUES ('0004')
