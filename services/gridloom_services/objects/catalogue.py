@@ -67,9 +67,6 @@ _FIND = select(objects.c.digest, objects.c.size_bytes).where(
     objects.c.digest.in_(bindparam("digests", expanding=True))
 )
 _CONTENT = select(objects.c.content).where(objects.c.digest == bindparam("digest"))
-_SEGMENTS = select(object_holds.c.digest).where(
-    object_holds.c.digest >= PREFIX, object_holds.c.digest < f"{PREFIX}~"
-)
 
 
 def find(connection: Connection, digests: Collection[str]) -> dict[str, ObjectRef]:
@@ -133,9 +130,13 @@ def hold_segments(connection: Connection, holder: str, names: Collection[str]) -
     connection.execute(insert_or(connection, object_holds).on_conflict_do_nothing(), rows)
 
 
-def held_segments(connection: Connection) -> list[str]:
-    """All segments that anybody holds."""
-    return list(connection.execute(_SEGMENTS.distinct()).scalars())
+def held(connection: Connection, names: Collection[str]) -> set[str]:
+    """Those of them that anybody holds."""
+    found: set[str] = set()
+    for part in _slices(names):
+        query = select(object_holds.c.digest).where(object_holds.c.digest.in_(part))
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 def release(connection: Connection, holder: str, now_s: int) -> list[str]:
@@ -143,14 +144,12 @@ def release(connection: Connection, holder: str, now_s: int) -> list[str]:
 
     Returns the segments among it that nobody holds any more.
     """
-    held = select(object_holds.c.digest).where(object_holds.c.holder == holder)
-    connection.execute(update(objects).where(objects.c.digest.in_(held)).values(used_s=now_s))
-    segments = set(connection.execute(_SEGMENTS.where(object_holds.c.holder == holder)).scalars())
+    all_of_it = select(object_holds.c.digest).where(object_holds.c.holder == holder)
+    connection.execute(update(objects).where(objects.c.digest.in_(all_of_it)).values(used_s=now_s))
+    segments = all_of_it.where(object_holds.c.digest.like(f"{PREFIX}%"))
+    names = set(connection.execute(segments).scalars())
     connection.execute(delete(object_holds).where(object_holds.c.holder == holder))
-    if segments:
-        still = _SEGMENTS.where(object_holds.c.digest.in_(segments))
-        segments -= set(connection.execute(still).scalars())
-    return sorted(segments)
+    return sorted(names - held(connection, names))
 
 
 def expire(connection: Connection, before_s: int, limit: int) -> list[str]:

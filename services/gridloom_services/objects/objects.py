@@ -104,8 +104,7 @@ class Objects:
             await asyncio.wait(self._unfinished)
         await self._commits.join()
         if self._segments.is_open():
-            held = await self._held_segments()
-            await self._in_thread(self._segments.close, lambda: held)
+            await self._in_thread(self._segments.close, await self._held_segments())
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
 
     # ---- in
@@ -385,13 +384,15 @@ class Objects:
 
     async def tidy_segments(self) -> int:
         """Give back those that nobody needs; how many."""
-        held = await self._held_segments()
-        return await self._in_thread(self._segments.tidy, lambda: held)
+        if not self._segments.is_open():
+            return 0
+        return await self._in_thread(self._segments.tidy, await self._held_segments())
 
     async def _held_segments(self) -> set[str]:
-        if not self._segments.is_open():
+        names = await self._in_thread(self._segments.names)
+        if not names:
             return set()
-        return set(await self._database.read(catalogue.held_segments))
+        return await self._database.read(partial(catalogue.held, names=names))
 
     async def _hold_segments(self, holder: str, names: Sequence[str]) -> list[str]:
         sizes = await self._in_thread(lambda: [self._segments.size(name) for name in names])

@@ -82,11 +82,15 @@ class Segments(Protocol):
         """Whether there may be anything to tidy."""
         ...
 
-    def tidy(self, held: Callable[[], Collection[str]]) -> int:
-        """Give back what nobody needs; how many. `held` gives the names that are held."""
+    def names(self) -> list[str]:
+        """All that are in use, or were left behind."""
         ...
 
-    def close(self, held: Callable[[], Collection[str]]) -> None:
+    def tidy(self, held: Collection[str]) -> int:
+        """Give back what nobody needs; how many. `held` are the names that are held."""
+        ...
+
+    def close(self, held: Collection[str]) -> None:
         """Leave nothing but what is held or in use."""
         ...
 
@@ -118,12 +122,16 @@ class NoSharedMemory:
         """Never."""
         return False
 
-    def tidy(self, held: Callable[[], Collection[str]]) -> int:
+    def names(self) -> list[str]:
+        """None."""
+        return []
+
+    def tidy(self, held: Collection[str]) -> int:
         """Nothing to do."""
         del held
         return 0
 
-    def close(self, held: Callable[[], Collection[str]]) -> None:
+    def close(self, held: Collection[str]) -> None:
         """As above."""
         del held
 
@@ -225,7 +233,7 @@ class SharedMemory:
         """Whether anybody has asked for it."""
         return self._is_open
 
-    def tidy(self, held: Callable[[], Collection[str]]) -> int:
+    def tidy(self, held: Collection[str]) -> int:
         """What lies in `free` for long; what was abandoned for long."""
         before = self.wall_clock() - WARM_S
         count = sum(_removed(path) for _, path in self._free() if _changed_at(path) < before)
@@ -237,12 +245,17 @@ class SharedMemory:
                 count += _removed(self._path(name))
         return count
 
-    def _not_needed(self, held: Callable[[], Collection[str]]) -> list[str]:
+    def names(self) -> list[str]:
+        """By listing the folder."""
+        try:
+            return [PREFIX + path.name for path in (self._folder / USED).iterdir()]
+        except OSError:
+            return []
+
+    def _not_needed(self, held: Collection[str]) -> list[str]:
         """Neither held nor open anywhere, now."""
-        names: set[str] = set()
-        with suppress(OSError):
-            names.update(PREFIX + path.name for path in (self._folder / USED).iterdir())
-        return [name for name in names - set(held()) if not self._is_in_use(name)] if names else []
+        there = self.names()
+        return [name for name in there if name not in held and not self._is_in_use(name)]
 
     def _is_in_use(self, name: str) -> bool:
         """Somebody has it open."""
@@ -258,7 +271,7 @@ class SharedMemory:
             os.close(number)
         return False
 
-    def close(self, held: Callable[[], Collection[str]]) -> None:
+    def close(self, held: Collection[str]) -> None:
         """Without the folder, where nothing is in it that anybody may want."""
         if not self._is_open:
             return

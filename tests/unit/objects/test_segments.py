@@ -58,9 +58,9 @@ class Memory:
         return sorted(self.root.glob(f"gridloom-*/{folder}/*"))
 
     def tidy_after(self, seconds: float, held: tuple[str, ...] = ()) -> int:
-        self.platform.tidy(lambda: held)
+        self.platform.tidy(held)
         self.clock.now += seconds
-        return self.platform.tidy(lambda: held)
+        return self.platform.tidy(held)
 
 
 @pytest.fixture
@@ -229,21 +229,21 @@ def test_what_a_process_has_left_goes_after_its_death(memory: Memory):
 def test_what_waits_for_its_writer_goes_after_a_while(memory: Memory):
     memory.platform.retire([PREFIX + memory.write(filled(b"a"))])
     (waiting,) = memory.files("free")
-    assert memory.platform.tidy(tuple) == 0
+    assert memory.platform.tidy(()) == 0
     # The time of the last change of an inode cannot be set; that of "now" is the clock's.
     memory.platform.wall_clock = lambda: waiting.stat().st_ctime + 3600
-    assert memory.platform.tidy(tuple) == 1
+    assert memory.platform.tidy(()) == 1
     assert memory.files("free") == []
 
 
 def test_segments_outlive_the_platform_and_nothing_outlives_their_use(memory: Memory):
     name = memory.write(filled(b"a"))
-    memory.platform.close(lambda: {PREFIX + name})
+    memory.platform.close({PREFIX + name})
     again = SharedMemory(memory.root, memory.home, 0.5, memory.clock)
     again.resume()
     assert memory.read(name) == b"a" * 10
     again.retire([PREFIX + name])
-    again.close(tuple)
+    again.close(())
     assert list(memory.root.glob("gridloom-*")) == []
 
 

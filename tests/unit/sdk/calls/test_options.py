@@ -28,6 +28,11 @@ def test_nothing_said_is_one_process_with_one_cpu_in_the_context_s_queue():
     assert not spec.HasField("retries")
 
 
+def test_payloads_are_durable_where_nothing_else_is_said():
+    assert [spec_of(durable=each).not_durable for each in (True, False)] == [False, True]
+    assert not spec_of().not_durable
+
+
 def test_words_of_the_workers_describe_the_pool():
     pool = spec_of(
         cpus=0.5,
