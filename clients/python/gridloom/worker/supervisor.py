@@ -31,7 +31,8 @@ GRIDLOOM_REPLICAS (how many at the start), GRIDLOOM_REPLICA_INDEX (the lowest) a
   must go in one write. A replica that is over stays so: growth brings new indices. One that the
   file leaves out should be ended and reported. When the process ends, all others end with it.
   `failed CLASS REASON` tells before an exit with a code other than 0 why that is: the class is
-  APPLICATION_ERROR or TIME_LIMIT, the reason one sentence. The first such line counts.
+  APPLICATION_ERROR, TIME_LIMIT or (of another host of the gang) NODE_LOST, the reason one sentence.
+  The first such line counts.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_the_first_word_on_a_failure_counts(reports):
 
 
 @pytest.mark.parametrize(
-    "line", ["failed", "failed TIME_LIMIT", "failed NODE_LOST the machine burns", "failed x y"]
+    "line", ["failed", "failed TIME_LIMIT", "failed CANCELLED by nobody", "failed x y"]
 )
 def test_what_is_not_its_to_say_is_left_out(reports, line):
     assert said(reports, line).verdict is None

@@ -328,8 +328,7 @@ class Agent:
     def _tell_supervisor(self, failure: Failure) -> None:
         if not self._report_file:
             return
-        kind = "TIME_LIMIT" if failure.is_timeout else "APPLICATION_ERROR"
-        line = f"failed {kind} {failure.reason}".replace("\n", " ")[:2000]
+        line = f"failed {failure.kind} {failure.reason}".replace("\n", " ")[:2000]
         with contextlib.suppress(OSError):
             descriptor = os.open(self._report_file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:

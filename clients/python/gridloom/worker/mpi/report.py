@@ -25,6 +25,15 @@ class Failure(NamedTuple):
     signal: int = 0
     is_timeout: bool = False
     stacks: dict[str, str] = {}  # noqa: RUF012  # never changed
+    # A host of the ranks does not answer any more.
+    is_node_lost: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its class, as supervisors are told."""
+        if self.is_node_lost:
+            return "NODE_LOST"
+        return "TIME_LIMIT" if self.is_timeout else "APPLICATION_ERROR"
 
 
 class Report(NamedTuple):

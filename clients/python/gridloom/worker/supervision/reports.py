@@ -11,7 +11,7 @@ from gridloom.worker.supervision import handover
 from gridloom.worker.supervision.handover import ReplicaEnd
 
 _LONGEST_LINE_BYTES = 65536
-_TELLABLE = {handover.APPLICATION_ERROR, handover.TIME_LIMIT}
+_TELLABLE = {handover.APPLICATION_ERROR, handover.TIME_LIMIT, handover.NODE_LOST}
 
 
 class Reports:

@@ -209,6 +209,7 @@ class OtherHosts:
             self._lost = Failure(
                 f"host {line.host} is gone, and {ranks} with it: {gone.reason}",
                 self._ranks[name][0],
+                is_node_lost=gone.is_silent,
             )
 
     def _unreached(self, line: Attendance, reason: str) -> NotHereError:
