@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +123,33 @@ def test_scripts_and_missing_programs_are_nobody_s(tmp_path):
     path.write_bytes(b"#!/usr/bin/python\n# \0libmpi.so.40\0")
     assert foreign_library(str(path), "mpich") == ""
     assert foreign_library(str(tmp_path / "none"), "mpich") == ""
+
+
+# A process that forbids itself the system's call by seccomp, as containers' runtimes do it.
+FORBIDDEN = """
+import ctypes, platform, struct
+from gridloom.worker.mpi.implementations import Launcher, rank_environment
+from gridloom.worker.mpi.spec import LaunchSpec
+call = {"x86_64": 310, "aarch64": 270}[platform.machine()]
+code = b"".join(struct.pack("HBBI", *each) for each in (
+    (0x20, 0, 0, 0),                 # the number of the call
+    (0x15, 0, 1, call),              # this one?
+    (0x06, 0, 0, 0x00050000 | 1),    # not permitted
+    (0x06, 0, 0, 0x7FFF0000),        # any other
+))
+buffer = ctypes.create_string_buffer(code)
+rules = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, rules) == 0
+spec = LaunchSpec(2, "mpich", ["./solver"])
+print(rank_environment(Launcher("mpich", "/opt/bin/mpiexec.hydra"), spec, {}).get("%s"))
+print(rank_environment(Launcher("mpich", "/opt/bin/mpiexec.hydra"), spec, {"%s": "1"}).get("%s"))
+""".replace("%s", "MPIR_CVAR_CH4_CMA_ENABLE")
+
+
+def test_ranks_read_each_other_s_memory_unless_a_container_forbids_it():
+    assert "MPIR_CVAR_CH4_CMA_ENABLE" not in rank_environment(MPICH, SPEC, {})
+    done = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "1"]
