@@ -25,6 +25,13 @@ OPTIONS: Options = {
         Annotated[int, typer.Option("--ranks", "-n", min=1, show_default=False, help="How many.")],
         ...,
     ),
+    "ranks_per_node": (
+        Annotated[
+            int | None,
+            typer.Option(min=1, show_default=False, help="On each node [as few nodes as hold all]."),
+        ],
+        None,
+    ),
     "implementation": _text("--implementation", help='"mpich" or "openmpi" [the platform\'s].'),
     "threads": (
         Annotated[int | None, typer.Option(min=1, show_default=False, help="Of each rank.")],
@@ -33,6 +40,13 @@ OPTIONS: Options = {
     "bind": (
         Annotated[
             bool, typer.Option("--bind", show_default=False, help="Keep each rank on own cores.")
+        ],
+        False,
+    ),
+    "profile": (
+        Annotated[
+            bool,
+            typer.Option("--profile", show_default=False, help="For `gridloom jobs profile`."),
         ],
         False,
     ),
