@@ -28,3 +28,4 @@ def test_the_demo_runs_on_the_cluster(release: Release, tmp_path: Path):
     say(done.stdout)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "scaling.png").exists() or "skipped: the service mpi" in done.stdout

@@ -12,9 +12,10 @@ from gridloom.home import EmbeddedPlatform, default_home
 from gridloom.interrupt import say
 from gridloom.studies.ledger import Ledger, Subject
 from gridloom.studies.options import OWN_WORDS, study_plan
-from gridloom.studies.study import ScalingStudy, study_of
+from gridloom.studies.study import WEAK, ScalingStudy, study_of
 from gridloom.studies.texts import same_everywhere
 from gridloom.studies.work import Turn, work_of
+from gridloom.studies.workers import Workers
 
 if TYPE_CHECKING:
     import threading
@@ -42,6 +43,12 @@ def conduct(
     """The whole study. See `Client.scaling_study`."""
     options = {word: value for word, value in words.items() if word not in OWN_WORDS}
     work = work_of(spec, options)
+    if mode == WEAK and isinstance(work, Workers):
+        raise InvalidRequestError(
+            f"these {work.title} are the same at every width: weak scaling needs work that grows",
+            field="spec",
+            allowed="a function from the width to the calls: lambda workers: gridloom.group(...)",
+        )
     plan = study_plan(widths, mode, repeats, words, work.title)
     subject = Subject(
         platform=client.name,

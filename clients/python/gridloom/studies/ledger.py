@@ -82,14 +82,17 @@ class Ledger:
 
     def _begun(self) -> str:
         """Read what is there, or begin; the key of the study."""
-        head, *lines = self._lines()
+        try:
+            head, *lines = self._lines()
+            runs = [(Run(**line["run"]), str(line["what"])) for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConflictError(f"{self._path} is no ledger of a scaling study: {error}") from error
         self._expect("platform", head["platform"], self._subject.platform)
         self._expect("mode", head["mode"], self._subject.mode)
         self._expect("options", head["options"], self._subject.options)
-        for line in lines:
-            run = Run(**line["run"])
+        for run, what in runs:
             if run.width in self._subject.texts:
-                self._expect(f"width {run.width}", line["what"], self._subject.texts[run.width])
+                self._expect(f"width {run.width}", what, self._subject.texts[run.width])
             self.runs[run.width, run.repeat] = run
         return str(head["study"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -113,9 +114,9 @@ def _name(given: object) -> str:
 
 
 def _own_name(title: str) -> str:
-    """What it is of, and when it began."""
+    """What it is of, when it began, and what nothing else is called."""
     word = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:30].strip("-") or "study"
-    return f"{word}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return f"{word}-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
 def _refused(field: str, given: object, allowed: str) -> InvalidRequestError:

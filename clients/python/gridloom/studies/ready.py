@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class ReadyAsync(Composed):
 
 def _here() -> dict[str, Any]:
     here = processors()
-    return {**here, "worker": f"{here['host']}:{os.getpid()}"}
+    return {**here, "worker": f"{here['host']}:{os.getpid()}:{threading.get_ident()}"}
 
 
 def ready(function: Callable[..., Any]) -> Composed:

@@ -31,7 +31,9 @@ _LOOK_EVERY_S = 0.02
 _STAY_S = 0.05
 _MOST_ROUNDS = 40
 _OF_A_RUN = {"workers", "min_workers", "name"}
-_CPU = 1000
+# What of a pool's words says whether there is room for it, and stands for what it runs.
+_OF_A_JOB = {"cpus", "memory", "gpus", "gpu_flavor", "resources", "queue", "project"}
+_NOTHING = ["/bin/true"]
 
 
 class Workers:
@@ -64,16 +66,11 @@ class Workers:
         return same_everywhere(repr(self._workflow))
 
     def check(self, client: Client, width: int) -> None:
-        """By the sizes of the platform's nodes: a pool would wait for others to come."""
-        each = int(float(self._options.get("cpus", 1)) * _CPU) or 1
-        room = sum(node.capacity.get("cpu", 0) // each for node in client.nodes())
-        if width > room:
-            raise InvalidRequestError(
-                f"the nodes of {client.name} hold {room} workers of {each / _CPU:g} cpus together",
-                field="widths",
-                given=str(width),
-                allowed=f"at most {room}",
-            )
+        """By the platform itself, which looks at a job of this size and takes none."""
+        words: dict[str, Any] = {
+            word: value for word, value in self._options.items() if word in _OF_A_JOB
+        }
+        client.run(_NOTHING, replicas=width, validate_only=True, **words)
 
     def run(self, client: Client, turn: Turn) -> Run:
         """On a pool that has all its workers before the first call."""
@@ -115,9 +112,11 @@ def _all_ready(pool: Pool, plan: Plan, workers: int) -> Sequence[dict[str, Any]]
         if str(pool.info.state) == "BROKEN":
             raise PoolBrokenError(f"{pool.id} has no workers: {pool.explain()}")
         time.sleep(_LOOK_EVERY_S)
+    session = pool.calls.session
     functions = {id(call.function.function): call.function.function for call in plan.calls}
     places: dict[str, dict[str, Any]] = {}
     for function in functions.values():
+        session.digest_of(function)  # it has travelled before the clock runs
         places = _opened(pool, Function(ready(function)), workers)
     return list(places.values())
 

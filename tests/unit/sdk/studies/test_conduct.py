@@ -177,6 +177,26 @@ def test_what_has_no_width_is_refused(client, tmp_path, spec):
     assert "heat.s(512)" in caught.value.allowed
 
 
+def test_calls_that_do_not_grow_are_no_weak_scaling(client, tmp_path):
+    calls = gridloom.group(fit.s(c) for c in range(4))
+    with pytest.raises(InvalidRequestError, match="4 calls of fit are the same at every width"):
+        client.scaling_study(calls, mode="weak", folder=tmp_path)
+
+
+def test_what_is_no_ledger_is_named(client, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "runs.jsonl").write_text("{}\nx\n")
+    with pytest.raises(ConflictError, match="is no ledger"):
+        client.scaling_study(Planned(), name="a", folder=tmp_path)
+
+
+def test_studies_without_a_name_are_never_the_same(client, tmp_path):
+    first, second = Planned(), Planned()
+    for work in (first, second):
+        client.scaling_study(work, [1, 2], repeats=1, folder=tmp_path)
+    assert first.turns == second.turns
+
+
 def test_one_call_has_nothing_to_share():
     with pytest.raises(InvalidRequestError, match="nothing to share"):
         work_of(gridloom.group(fit.s(1)), {})
