@@ -28,7 +28,9 @@ OPTIONS: Options = {
     "ranks_per_node": (
         Annotated[
             int | None,
-            typer.Option(min=1, show_default=False, help="On each node [as few nodes as hold all]."),
+            typer.Option(
+                min=1, show_default=False, help="On each node [as few nodes as hold all]."
+            ),
         ],
         None,
     ),
