@@ -102,6 +102,7 @@ def test_ranks_of_a_function_are_timed_and_too_few_cores_are_flagged(client):
     assert found.points[1].hosts == 1
 
 
+@pytest.mark.slow
 def test_a_program_grows_with_its_width(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["python", program(tmp_path, PROGRAM), str(tmp_path), "{width}0"]
