@@ -110,7 +110,7 @@ class Core:
                 self.planner.apply(
                     events.NodeSet(node.name, node.capacity, node.labels, node.schedulable)
                 )
-        self.fitness.nodes_changed()
+        self.fitness.nodes_are(nodes)
 
     # ---- one step
 

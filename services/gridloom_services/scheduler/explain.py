@@ -126,8 +126,8 @@ def _engine_message(found: Explanation, queue: str) -> str:
         Reason.ARRAY_LIMIT: "as many of its elements run as the array allows at once",
         Reason.RESOURCES: f"not enough is free: it asks for {asked}, {available} is there{spared}",
         Reason.PRIORITY: "there is room, but a start that was promised to a job ahead needs it",
-        Reason.NODES_TOO_SMALL: f"no node here could hold it: it asks for {asked}, at most"
-        f" {available} is there",
+        Reason.NODES_TOO_SMALL: f"no node here could hold it now: it asks for {asked}, at most"
+        f" {available} is there for jobs: others may have taken the rest",
         Reason.NEXT_CYCLE: "it will be planned in the next cycle",
         Reason.NONE: "it does not wait",
     }

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from gridloom_services.common.errors import InvalidRequestError, QuotaExceededError
 from gridloom_services.scheduler.eligibility import role_requests, shape_of
-from gridloom_services.scheduler.engine import EngineError
+from gridloom_services.scheduler.engine import Engine, EngineError, events
 from gridloom_services.scheduler.runtime.base import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gridloom_services.scheduler.engine import Engine
     from gridloom_services.scheduler.engine.decisions import Misfit, NodeState
     from gridloom_services.scheduler.queue import Queue
+    from gridloom_services.scheduler.runtime.base import NodeCapacity
     from gridloom_services.scheduler.spec import JobSpec, Role
 
 _MOST_NODES_NAMED = 5
@@ -46,16 +46,23 @@ def shown_nodes(nodes: tuple[NodeState, ...]) -> str:
 
 
 class Fitness:
-    """Compares what gangs ask for with all the nodes, the queue's quota and the runtime."""
+    """Compares what gangs ask for with all the nodes, the queue's quota and the runtime.
+
+    What others have claimed on nodes may become free: it is not counted as gone.
+    """
 
     def __init__(self, engine: Engine, features: frozenset[Feature]) -> None:
         self._engine = engine
         self._features = features
         # Jobs are many and shapes are few: answers by the identity of what is asked.
         self._answers: dict[tuple[object, ...], Misfit | None] = {}
+        self._nodes: tuple[NodeCapacity, ...] = ()
+        self._at_best: Engine | None = None
 
-    def nodes_changed(self) -> None:
+    def nodes_are(self, nodes: tuple[NodeCapacity, ...]) -> None:
         """Forget answers of other nodes."""
+        self._nodes = nodes
+        self._at_best = None
         self._answers.clear()
 
     def check(self, spec: JobSpec, queue: Queue, at: str) -> None:
@@ -72,16 +79,31 @@ class Fitness:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
             try:
-                self._answers[key] = self._engine.fits_ever(role_requests(roles, {}))
+                self._answers[key] = self._fits_ever(role_requests(roles, {}))
             except EngineError as error:
                 raise InvalidRequestError(str(error), field="roles") from error
         return self._answers[key]
+
+    def _fits_ever(self, requests: tuple[events.RoleRequest, ...]) -> Misfit | None:
+        misfit = self._engine.fits_ever(requests)
+        return misfit and self._best().fits_ever(requests)
+
+    def _best(self) -> Engine:
+        """Return an engine that knows the nodes as if others had left them."""
+        if all(node.at_best is None for node in self._nodes):
+            return self._engine
+        if self._at_best is None:
+            self._at_best = Engine()
+            for node in self._nodes:
+                room = node.capacity if node.at_best is None else node.at_best
+                self._at_best.apply(events.NodeSet(node.name, room, node.labels, node.schedulable))
+        return self._at_best
 
     def _refusal(self, spec: JobSpec, misfit: Misfit, at: str) -> InvalidRequestError:
         index = next(i for i, role in enumerate(spec.roles) if role.name == misfit.role)
         asked = shown_amount(misfit.resource, misfit.asked)
         largest = shown_amount(misfit.resource, misfit.largest)
-        exists = shown_nodes(self._engine.nodes())
+        exists = shown_nodes(self._best().nodes())
         return InvalidRequestError(
             f'role "{misfit.role}" asks for {asked}, which no set of nodes here could ever give'
             f" (at most {largest}); there is: {exists}",

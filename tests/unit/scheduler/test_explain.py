@@ -4,7 +4,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import pytest
 from gridloom.api.scheduler.v1 import scheduler_pb2
+from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.scheduler.explain import PendingReason
 from gridloom_services.scheduler.queue import Queue
 from gridloom_services.scheduler.runtime.base import NodeCapacity
@@ -101,6 +103,24 @@ async def test_room_that_is_kept_for_devices_is_not_taken_for_free(tmp_path: Pat
     answer = await why(platform, second)
     assert (answer.asked, answer.available) == (3000, 1000)
     assert "nodes with devices are kept for those who ask for some" in answer.message
+    await platform.end()
+
+
+async def test_what_fits_only_without_others_waits_for_them_to_go(tmp_path: Path):
+    empty = NodeCapacity("n1", {"cpu": 4000})
+    platform = Platform(
+        tmp_path, nodes=(replace(empty, capacity={"cpu": 1500}, at_best={"cpu": 4000}),)
+    )
+    await platform.begin()
+    (job_id,) = await platform.submit(a_spec(a_role(cpu=3000, memory=0)))
+    answer = await why(platform, job_id)
+    assert (answer.reason, answer.available) == (PendingReason.NODES_TOO_SMALL, 1500)
+    assert "others" in answer.message
+    with pytest.raises(InvalidRequestError, match="at most 4 cpu"):
+        await platform.submit(a_spec(a_role(cpu=5000, memory=0)))
+    platform.cluster.set_nodes((empty,))
+    await platform.settle()
+    assert (await why(platform, job_id)).reason is PendingReason.NONE
     await platform.end()
 
 

@@ -244,7 +244,8 @@ class NodeCapacity:
     """What a node has in all: "cpu" in thousandths, "memory" in bytes, others in whole units.
 
     `oversubscribed`: it was told to claim more than the machine has. Where it is not `schedulable`,
-    what runs there goes on and nothing new may come.
+    what runs there goes on and nothing new may come. `at_best`: what it would have if all others
+    left who may; None: the same.
     """
 
     name: str
@@ -252,6 +253,7 @@ class NodeCapacity:
     labels: Mapping[str, str] = field(default_factory=dict)
     oversubscribed: bool = False
     schedulable: bool = True
+    at_best: Mapping[str, int] | None = None
 
 
 class GangNotFoundError(LookupError):

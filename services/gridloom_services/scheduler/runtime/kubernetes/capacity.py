@@ -23,6 +23,7 @@ FLAVOUR = "flavour"
 # Not something that jobs ask for by name.
 _UNASKED = ("pods", "hugepages-", "attachable-volumes-")
 _OVER = {"Succeeded", "Failed"}
+_OF_THE_NODE = {"DaemonSet", "Node"}
 
 
 def is_ready(node: Node) -> bool:
@@ -45,6 +46,12 @@ def is_foreign(pod: Pod, namespace: str) -> bool:
     labels = metadata.get("labels", {})
     is_ours = all(labels.get(key) == value for key, value in names.OURS.items())
     return not (is_ours and metadata.get("namespace") == namespace)
+
+
+def lasts(pod: Pod) -> bool:
+    """Say whether a pod belongs to its node and stays: a daemon's, or one of the kubelet's own."""
+    owners = pod["metadata"].get("ownerReferences", [])
+    return any(owner["kind"] in _OF_THE_NODE for owner in owners)
 
 
 def node_of(pod: Pod) -> str | None:
@@ -88,22 +95,37 @@ def _amounts(quantities: Mapping[str, str]) -> Counter[str]:
 
 
 def node_capacity(
-    node: Node, others: Iterable[Claims], flavours: tuple[Flavour, ...]
+    node: Node,
+    others: Iterable[Claims],
+    flavours: tuple[Flavour, ...],
+    lasting: Iterable[Claims] = (),
 ) -> NodeCapacity | None:
-    """Return what a node has for jobs; None: it is not for them."""
+    """Return what a node has for jobs; None: it is not for them.
+
+    `others` have claimed something there; those of them that are `lasting` will not leave.
+    """
     flavour = flavour_of(node, flavours)
     if flavour is None:
         return None
-    taken: Counter[str] = Counter()
-    for claims in others:
-        taken.update(claims)
-    allocatable = node["status"].get("allocatable", {})
-    capacity = {
-        name: max(0, offered(name, each) - taken[name])
-        for name, each in sorted(allocatable.items())
-        if not name.startswith(_UNASKED)
-    }
+    capacity, at_best = _left(node, others), _left(node, lasting)
     labels = dict(node["metadata"].get("labels", {}))
     if flavour.name:
         labels[FLAVOUR] = flavour.name
-    return NodeCapacity(node["metadata"]["name"], capacity, labels, schedulable=takes_pods(node))
+    return NodeCapacity(
+        node["metadata"]["name"],
+        capacity,
+        labels,
+        schedulable=takes_pods(node),
+        at_best=None if at_best == capacity else at_best,
+    )
+
+
+def _left(node: Node, claims: Iterable[Claims]) -> dict[str, int]:
+    taken: Counter[str] = Counter()
+    for each in claims:
+        taken.update(each)
+    return {
+        name: max(0, offered(name, each) - taken[name])
+        for name, each in sorted(node["status"].get("allocatable", {}).items())
+        if not name.startswith(_UNASKED)
+    }

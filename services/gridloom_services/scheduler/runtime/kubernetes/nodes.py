@@ -10,6 +10,7 @@ from gridloom_services.scheduler.runtime.kubernetes import names
 from gridloom_services.scheduler.runtime.kubernetes.capacity import (
     is_foreign,
     is_ready,
+    lasts,
     node_capacity,
     node_of,
     pod_claims,
@@ -48,6 +49,7 @@ class ClusterNodes:
         # By node and pod.
         self._claims: dict[str, dict[str, Claims]] = {}
         self._places: dict[str, str] = {}
+        self._lasting: set[str] = set()
         self.changed = asyncio.Event()
 
     # ---- for informers
@@ -81,6 +83,8 @@ class ClusterNodes:
         if place is not None:
             self._places[uid] = place
             self._claims.setdefault(place, {})[uid] = pod["claims"]
+            if pod["lasts"]:
+                self._lasting.add(uid)
             self.changed.set()
 
     def lost_pod(self, pod: Object) -> None:
@@ -89,6 +93,7 @@ class ClusterNodes:
         place = self._places.pop(uid, None)
         if place is not None:
             del self._claims[place][uid]
+            self._lasting.discard(uid)
             self.changed.set()
 
     def keep_pod(self, pod: Object) -> Object:
@@ -98,6 +103,7 @@ class ClusterNodes:
             "metadata": _identity(pod),
             "node": place,
             "claims": None if place is None else pod_claims(pod),
+            "lasts": lasts(pod),
         }
 
     # ---- for the runtime
@@ -113,11 +119,13 @@ class ClusterNodes:
 
     def capacity(self) -> tuple[NodeCapacity, ...]:
         """Return what is there for jobs now, in the order of names."""
-        found = (
-            node_capacity(node, self._claims.get(name, {}).values(), self._flavours)
-            for name, node in sorted(self._nodes.items())
-        )
+        found = (self._capacity(name, node) for name, node in sorted(self._nodes.items()))
         return tuple(each for each in found if each is not None)
+
+    def _capacity(self, name: str, node: Node) -> NodeCapacity | None:
+        others = self._claims.get(name, {})
+        lasting = [claims for uid, claims in others.items() if uid in self._lasting]
+        return node_capacity(node, others.values(), self._flavours, lasting)
 
     def flavour(self, name: str) -> Flavour:
         """Return the flavour of a node."""

@@ -35,10 +35,13 @@ def pod(*containers: dict, init: tuple[dict, ...] = (), **status: object) -> dic
     }
 
 
-def test_what_others_have_claimed_is_not_offered():
-    others = [{"cpu": 400}, {"cpu": 500, "memory": 1 << 30}]
-    assert node_capacity(node(), others, ()) == NodeCapacity(
-        "n1", {"cpu": 3000, "memory": 7 << 30, "nvidia.com/gpu": 2}, {"pool": "gpu"}
+def test_what_others_have_claimed_is_not_offered_but_may_become_free():
+    others = [daemon := {"cpu": 400}, {"cpu": 500, "memory": 1 << 30}]
+    assert node_capacity(node(), others, (), [daemon]) == NodeCapacity(
+        "n1",
+        {"cpu": 3000, "memory": 7 << 30, "nvidia.com/gpu": 2},
+        {"pool": "gpu"},
+        at_best={"cpu": 3500, "memory": 8 << 30, "nvidia.com/gpu": 2},
     )
 
 

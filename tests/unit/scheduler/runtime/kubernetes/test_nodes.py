@@ -56,6 +56,18 @@ def test_pods_of_others_take_their_room_and_give_it_back():
     assert free(there) == 4000
 
 
+def test_pods_of_daemons_never_leave_and_all_others_may():
+    there = nodes()
+    owner = {"ownerReferences": [{"kind": "DaemonSet"}]}
+    for made in (pod("a", "1", **owner), pod("b", "500m")):
+        there.saw_pod(there.keep_pod(made))
+    (capacity,) = there.capacity()
+    assert (capacity.capacity["cpu"], capacity.at_best) == (2500, {"cpu": 3000})
+    there.lost_pod(there.keep_pod(pod("a", "1", **owner)))
+    (capacity,) = there.capacity()
+    assert (capacity.capacity["cpu"], capacity.at_best) == (3500, {"cpu": 4000})
+
+
 def test_pods_of_gangs_are_left_to_the_engine():
     there = nodes()
     there.saw_pod(there.keep_pod(pod("a", "1", labels=names.OURS)))
