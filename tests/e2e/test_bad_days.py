@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gridloom import Retries, errors
-from gridloom.jobs.states import JobState
+from gridloom.jobs.states import JobState, PendingReason
 
 from tests.e2e.machine.run import StepError, run
 from tests.e2e.support.release import NAME
@@ -70,7 +70,7 @@ def test_work_goes_on_while_the_api_server_restarts(client: Client, cluster: Clu
     assert after.result(timeout="3m").exit_code == 0
 
 
-def test_what_others_have_taken_of_the_nodes_is_not_there(
+def test_what_others_have_taken_of_the_nodes_is_waited_for(
     client: Client, release: Release, cluster: Cluster
 ):
     free = {node.name: node.free["cpu"] - 100 for node in client.nodes()}
@@ -78,12 +78,14 @@ def test_what_others_have_taken_of_the_nodes_is_not_there(
     cluster.kubectl("apply", "-f", "-", text=json.dumps(pods))
     try:
         eventually_now(lambda: all(node.free["cpu"] <= 100 for node in client.nodes()))
-        with pytest.raises(errors.InvalidRequestError, match=r"at most 0\.1 cpu"):
-            client.run(["true"], cpus=0.2)
+        waiting = client.run(["true"], cpus=0.2)
+        eventually_now(lambda: waiting.explain().reason is PendingReason.NODES_TOO_SMALL)
+        assert "at most 0.1 cpu" in waiting.explain().message
+        with pytest.raises(errors.InvalidRequestError, match="could ever give"):
+            client.run(["true"], cpus=1000)
     finally:
         cluster.kubectl("delete", "-f", "-", "--now", text=json.dumps(pods))
-    eventually_now(lambda: any(node.free["cpu"] > 200 for node in client.nodes()))
-    assert client.run(["true"], cpus=0.2).result(timeout="2m").exit_code == 0
+    assert waiting.result(timeout="2m").exit_code == 0
 
 
 def _give(release: Release, role: str, rules: list[dict[str, Any]]) -> None:
