@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import TYPE_CHECKING
 
 import pytest
+from gridloom.worker.mpi.names import TIMES_VARIABLE
 from gridloom.worker.mpi.report import decoded
 
 from tests.support import hosts as hosts_of_namespaces
@@ -55,6 +57,18 @@ def place_of_all(comm):
     from mpi4py import MPI
 
     return comm.rank, comm.allgather(MPI.Get_processor_name()), bytes(3 << 20)
+
+
+@pytest.mark.slow
+def test_the_first_host_knows_when_ranks_of_all_hosts_were_at_work(hosts, tmp_path):
+    gang = Gang(hosts, tmp_path, 4, command=["true"])
+    gang.start(**{TIMES_VARIABLE: "times.json"})
+    assert [gang.ended(name).code for name in hosts.names] == [0, 0]
+    ranks = json.loads(gang.folder("host-1").joinpath("times.json").read_text())["ranks"]
+    assert sorted(rank["rank"] for rank in ranks) == [0, 1, 2, 3]
+    assert all(rank["began_at"] <= rank["ended_at"] for rank in ranks)
+    assert not gang.folder("host-2").joinpath("times.json").exists()
+    gang.assert_gone()
 
 
 @pytest.mark.slow

@@ -323,7 +323,7 @@ class Agent:
         if name := self._environment.get(names.TIMES_VARIABLE):
             from gridloom.worker.mpi.times import leave_times
 
-            leave_times(self._here / name, self._folder)
+            leave_times(self._here / name, self._folder, self._others)
 
     def _tell_supervisor(self, failure: Failure) -> None:
         if not self._report_file:

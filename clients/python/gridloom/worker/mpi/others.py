@@ -83,6 +83,10 @@ class Others(Protocol):
         """How ranks there ended."""
         ...
 
+    def begun(self) -> dict[int, float | None]:
+        """When their programs were about to be executed."""
+        ...
+
     def lines(self) -> Mapping[int, list[bytes]]:
         """What they wrote last to their standard error."""
         ...
@@ -144,6 +148,10 @@ class NoOthers:
     def ends(self) -> Sequence[RankExit]:
         """None."""
         return ()
+
+    def begun(self) -> dict[int, float | None]:
+        """None."""
+        return {}
 
     def lines(self) -> Mapping[int, list[bytes]]:
         """None."""

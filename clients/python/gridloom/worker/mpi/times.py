@@ -10,20 +10,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gridloom.worker.mpi.folder import RankFolder
+    from gridloom.worker.mpi.others import Others
 
 
-def leave_times(path: Path, folder: RankFolder) -> None:
-    """Write the times of the ranks on this host, and which processors they may use.
+def leave_times(path: Path, folder: RankFolder, others: Others) -> None:
+    """Write the times of all ranks, by this host's clock, and which processors those here may use.
 
     A rank begins when the launcher has come to executing its program. The times are those of the
     files that say so: good to some milliseconds.
     """
     from gridloom.worker.measuring import processors
 
+    begun = {rank: folder.began_at(rank) for rank in folder.ranks} | others.begun()
     ranks = [
         {"rank": end.rank, "began_at": began_at, "ended_at": end.at}
-        for end in folder.exits()
-        if (began_at := folder.began_at(end.rank)) is not None
+        for end in (*folder.exits(), *others.ends())
+        if (began_at := begun.get(end.rank)) is not None
     ]
     with contextlib.suppress(OSError):  # a full disk: who measures says that there are no times
         path.parent.mkdir(parents=True, exist_ok=True)

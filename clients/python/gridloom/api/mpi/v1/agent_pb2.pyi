@@ -387,21 +387,25 @@ class RankEnd(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     code: _builtins.int
     """As a shell gives it: 128 and more for a signal."""
     at: _builtins.float
     """By the clock of its host."""
+    began_at: _builtins.float
+    """When its program was about to be executed, by the same; 0: it was not."""
     def __init__(
         self,
         *,
         rank: _builtins.int = ...,
         code: _builtins.int = ...,
         at: _builtins.float = ...,
+        began_at: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "code", b"code", "rank", b"rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "began_at", b"began_at", "code", b"code", "rank", b"rank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

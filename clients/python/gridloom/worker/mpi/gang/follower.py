@@ -164,6 +164,9 @@ class Follower(Agent):
     def _leave_report(self, failure: Failure | None) -> None:
         """So does it report."""
 
+    def _leave_times(self) -> None:
+        """And so it says when ranks were at work."""
+
     def _end_ranks(self) -> None:
         processes.send(self._rank_processes(), signal.SIGKILL)
         self._ears.wait(_LINGER_S)
@@ -178,7 +181,13 @@ class Follower(Agent):
         return {
             "now": time.time(),
             "ends": [
-                {"rank": end.rank, "code": end.code, "at": end.at} for end in self._folder.exits()
+                {
+                    "rank": end.rank,
+                    "code": end.code,
+                    "at": end.at,
+                    "began_at": self._folder.began_at(end.rank) or 0.0,
+                }
+                for end in self._folder.exits()
             ],
             "lines": {
                 rank: {"lines": [line[:_LONGEST_LINE_BYTES] for line in lines]}

@@ -52,6 +52,7 @@ class OtherHosts:
         self._stacks: dict[str, Mapping[int, str]] = {}
         self._traces: dict[str, agent_pb2.AttendResponse.Traces] = {}
         self._ends: list[RankExit] = []
+        self._begun: dict[int, float | None] = {}
         self._is_finishing = False
         self._is_broken = False
         self._breakage: Failure | None = None
@@ -229,6 +230,7 @@ class OtherHosts:
         self._traces[line.host.name] = traces
         ahead_s = clock_ahead_s(self._finish_at, traces.now, time.time())
         self._ends += [rank_exit(end.rank, end.code, end.at - ahead_s) for end in traces.ends]
+        self._begun |= {end.rank: end.began_at - ahead_s for end in traces.ends if end.began_at}
 
     # ---- what became of them
 
@@ -247,6 +249,10 @@ class OtherHosts:
     def ends(self) -> Sequence[RankExit]:
         """How ranks there ended."""
         return self._ends
+
+    def begun(self) -> dict[int, float | None]:
+        """When their programs were about to be executed."""
+        return self._begun
 
     def lines(self) -> Mapping[int, list[bytes]]:
         """What they wrote last to their standard error."""
