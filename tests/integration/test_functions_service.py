@@ -486,6 +486,28 @@ async def test_at_most_once_is_not_begun_again_after_a_crash(tmp_path, connect, 
         await again.drop()
 
 
+async def test_a_chunk_that_had_begun_ends_once_and_whole_after_a_crash(tmp_path, connect, hire):
+    """Its items are ended one by one: each of them has to know of the others."""
+    first = await Service(tmp_path).start()
+    client = await connect(first)
+    await client.define(at_most_once=True)
+    await client.submit(1, [b"a"], items=[3])
+    worker = await hire(first, is_automatic=False)
+    await first.until(lambda: worker.batches)
+    await client.drop()
+    first.app.desk.cycle.stop()
+    await worker.die()
+    await first.stop()
+    async with Service(tmp_path, first.store) as second:
+        again = await connect(second)
+        await again.all_results(3)
+        assert {status for status, _ in again.results.values()} == {DIED}
+        assert second.app.desk.ledger.unfinished == 0
+        await second.app.desk.cycle.flushed()
+        assert (await second.store.recover()).lanes == []
+        await again.drop()
+
+
 # Cancelling.
 
 

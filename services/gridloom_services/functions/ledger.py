@@ -71,6 +71,8 @@ class Ledger:
         self._told: Counter[int] = Counter()
         self._blocks: dict[int, Block] = {}
         self._progress: dict[int, Block] = {}
+        self._finished: dict[int, Block] = {}
+        """Those whose rows go."""
         self._touched: set[Session] = set()
         self._groups: set[Group] = set()
         self._ended_chunks: set[int] = set()
@@ -154,6 +156,13 @@ class Ledger:
             )
         )
 
+    def changed(self, block_id: int) -> Block | None:
+        """A stored block of which something has ended since the last commit began.
+
+        What was read of it with that commit is out of date.
+        """
+        return self._progress.get(block_id) or self._finished.get(block_id)
+
     def is_new(self, block_id: int) -> bool:
         """Accepted since the last commit began."""
         return block_id in self._blocks
@@ -225,7 +234,7 @@ class Ledger:
         """Nothing of a block is left to run: its row goes, or is never written."""
         self._progress.pop(block.id, None)
         if self._blocks.pop(block.id, None) is None:
-            self.changes.finished.append(block.id)
+            self._finished[block.id] = block
         if block.items:
             self._ended_chunks.add(block.id)
         if self._printed:
@@ -333,6 +342,7 @@ class Ledger:
         touched, self._touched = self._touched, set()
         groups, self._groups = list(self._groups), set()
         ended_chunks, self._ended_chunks = self._ended_chunks, set()
+        changes.finished, self._finished = list(self._finished), {}
         changes.blocks = [_block_row(block) for block in blocks.values()]
         for block_id, block in progress.items():
             assert block.done is not None

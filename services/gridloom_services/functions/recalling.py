@@ -188,7 +188,7 @@ class Recalling:
             self._take_page(withdrawal, refill, *page)
 
     def _take_recall(self, lane: Lane, recall: Recall, row: BlockRow) -> None:
-        block = self._held.blocks.get(recall.block_id) or self._block(lane, row)
+        block = self._block(lane, row)
         if recall.ending is not None:
             self._outcomes.end_stored(block, recall.start, recall.stop, recall.ending)
         else:
@@ -199,7 +199,7 @@ class Recalling:
         last = refill.last
         if rows and not end:
             last = split_stored_id(rows[-1].id)[1] + rows[-1].calls - 1
-        blocks = [self._held.blocks.get(row.id) or self._block(lane, row) for row in rows]
+        blocks = [self._block(lane, row) for row in rows]
         lane.spill.read(last, sum(block.left for block in blocks))
         for block in blocks:
             self._held.add(block)
@@ -234,7 +234,10 @@ class Recalling:
             self._held.enter(lane)
 
     def _block(self, lane: Lane, row: BlockRow) -> Block:
-        """A block that was read."""
+        """A block that was read; the one that memory has of it, where it has: that knows more."""
+        known = self._held.blocks.get(row.id) or self._ledger.changed(row.id)
+        if known is not None:
+            return known
         first = split_stored_id(row.id)[1]
         block = Block(lane, first, row.arguments, items=row.items, offset=row.offset)
         block.accepted_at = row.accepted_at
