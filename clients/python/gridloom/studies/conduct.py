@@ -13,13 +13,13 @@ from gridloom.interrupt import say
 from gridloom.studies.ledger import Ledger, Subject
 from gridloom.studies.options import OWN_WORDS, study_plan
 from gridloom.studies.study import WEAK, ScalingStudy, study_of
-from gridloom.studies.texts import same_everywhere
+from gridloom.studies.texts import digest_of
 from gridloom.studies.work import Turn, work_of
 from gridloom.studies.workers import Workers
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gridloom.client import Client
     from gridloom.studies.options import StudyPlan
@@ -42,32 +42,17 @@ def conduct(
 ) -> ScalingStudy:
     """The whole study. See `Client.scaling_study`."""
     options = {word: value for word, value in words.items() if word not in OWN_WORDS}
-    work = work_of(spec, options)
-    if mode == WEAK and isinstance(work, Workers):
-        raise InvalidRequestError(
-            f"these {work.title} are the same at every width: weak scaling needs work that grows",
-            field="spec",
-            allowed="a function from the width to the calls: lambda workers: gridloom.group(...)",
-        )
+    work = _work(spec, options, mode)
     plan = study_plan(widths, mode, repeats, words, work.title)
-    subject = Subject(
-        platform=client.name,
-        mode=plan.mode,
-        texts={width: work.text(width) for width in plan.widths},
-        options=same_everywhere(repr(sorted(options.items()))),
-    )
+    texts = {width: work.text(width) for width in plan.widths}
+    subject = Subject(client.name, plan.mode, texts, digest_of(repr(sorted(options.items()))))
     folder = Path(words.get("folder") or _home(client) / "studies") / plan.name
     with Ledger(folder, plan.name, subject) as ledger:
-        missing = [turn for turn in plan.turns() if turn not in ledger.runs]
-        if missing:
-            _check(client, work, plan.widths)
-        bar = progress_for(plan.name, words.get("progress"))
-        with closing(bar):
-            for width, repeat in missing:
-                if stop is not None and stop.is_set():
-                    raise Stopped
-                ledger.add(_run(client, work, plan, Turn(plan.name, ledger.key, width, repeat)))
-                bar.update(len(plan.turns()) - _left(plan, ledger), 0, len(plan.turns()))
+        with closing(progress_for(plan.name, words.get("progress"))) as bar:
+            for run in _missing(client, work, plan, ledger, stop):
+                ledger.add(run)
+                turns = plan.turns()
+                bar.update(sum(turn in ledger.runs for turn in turns), 0, len(turns))
         runs = [ledger.runs[turn] for turn in plan.turns()]
     return study_of(
         runs,
@@ -80,8 +65,28 @@ def conduct(
     )
 
 
-def _left(plan: StudyPlan, ledger: Ledger) -> int:
-    return sum(turn not in ledger.runs for turn in plan.turns())
+def _work(spec: Any, options: Mapping[str, Any], mode: str) -> Work:
+    work = work_of(spec, options)
+    if mode == WEAK and isinstance(work, Workers):
+        raise InvalidRequestError(
+            f"these {work.title} are the same at every width: weak scaling needs work that grows",
+            field="spec",
+            allowed="a function from the width to the calls: lambda workers: gridloom.group(...)",
+        )
+    return work
+
+
+def _missing(
+    client: Client, work: Work, plan: StudyPlan, ledger: Ledger, stop: threading.Event | None
+) -> Iterator[Run]:
+    """Make the runs that are not kept yet, one after the other."""
+    missing = [turn for turn in plan.turns() if turn not in ledger.runs]
+    if missing:
+        _check(client, work, plan.widths)
+    for width, repeat in missing:
+        if stop is not None and stop.is_set():
+            raise Stopped
+        yield _run(client, work, plan, Turn(plan.name, ledger.key, width, repeat))
 
 
 def _home(client: Client) -> Path:

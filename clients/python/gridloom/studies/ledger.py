@@ -28,7 +28,7 @@ _FILE = "runs.jsonl"
 class Subject:
     """What a study is of: runs of another subject are not its own.
 
-    `texts` say what is run at each width, `options` how.
+    `texts` say what is run at each width; `options` is a digest of how.
     """
 
     platform: str
@@ -116,9 +116,8 @@ class Ledger:
     def _expect(self, field: str, kept: str, given: str) -> None:
         if kept != given:
             raise ConflictError(
-                f'the scaling study "{self._name}" has runs of something else ({field}:'
-                f" {kept or 'none'}; now {given or 'none'}): give this one another name, or remove"
-                f" {self._path.parent}",
+                f'the scaling study "{self._name}" has runs of something else ({field}: {kept};'
+                f" now {given}): give this one another name, or remove {self._path.parent}",
                 field=field,
             )
 

@@ -112,18 +112,16 @@ def _draw_points(
         (True, "white", "fewer cores than needed"),
     ):
         chosen = [
-            (point.width, value)
-            for point, value in zip(points, values, strict=True)
+            (point.width, middle, max(0.0, middle - low), max(0.0, high - middle))
+            for point, (middle, low, high) in zip(points, values, strict=True)
             if point.is_oversubscribed == is_over
         ]
         if not chosen:
             continue
-        middle = [value for _, (value, _, _) in chosen]
-        below = [max(0.0, value - low) for _, (value, low, _) in chosen]
-        above = [max(0.0, high - value) for _, (value, _, high) in chosen]
+        widths, middles, below, above = zip(*chosen, strict=True)
         axes.errorbar(
-            [width for width, _ in chosen],
-            middle,
+            widths,
+            middles,
             yerr=[below, above],
             fmt="s" if is_over else "o",
             color=_RED if is_over else _BLUE,

@@ -27,6 +27,8 @@ class Line(NamedTuple):
 
 def line_through(xs: Sequence[float], ys: Sequence[float]) -> Line | None:
     """The best line through points; None where they do not have two different `x`."""
+    if not xs:
+        return None
     mean_x, mean_y = fmean(xs), fmean(ys)
     spread = math.fsum((x - mean_x) ** 2 for x in xs)
     if spread <= 0:

@@ -196,25 +196,16 @@ def study_of(
     reference_s = median(run.seconds for run in by_width[first])
     scale = _Scale(first, reference_s, mode)
     points = tuple(_point(by_width[width], scale) for width in by_width)
-    fair = [run for run in in_order if not run.is_oversubscribed]
-    samples = [Sample(scale.q(run.width), scale.speedup(run.width, run.seconds)) for run in fair]
-    amdahl = fit_amdahl(samples, confidence) if samples else None
-    gustafson = fit_gustafson(samples, confidence) if samples else None
-    law = amdahl if mode == STRONG else gustafson
-    reach = law.reach(bound) * first if law else math.inf
-    return ScalingStudy(
-        name,
-        title,
-        unit,
-        mode,
-        bound,
-        points,
-        in_order,
-        amdahl,
-        gustafson,
-        _efficient_width(points, bound),
-        None if math.isinf(reach) else reach,
-    )
+    samples = [
+        Sample(scale.q(run.width), scale.speedup(run.width, run.seconds))
+        for run in in_order
+        if not run.is_oversubscribed
+    ]
+    amdahl, gustafson = fit_amdahl(samples, confidence), fit_gustafson(samples, confidence)
+    reach = _reach(amdahl if mode == STRONG else gustafson, bound, first)
+    efficient = _efficient_width(points, bound)
+    head = (name, title, unit, mode, bound)
+    return ScalingStudy(*head, points, in_order, amdahl, gustafson, efficient, reach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +245,12 @@ def _point(runs: Sequence[Run], scale: _Scale) -> Point:
         hosts=max(run.hosts for run in runs),
         is_oversubscribed=any(run.is_oversubscribed for run in runs),
     )
+
+
+def _reach(law: LawFit | None, bound: float, first: int) -> float | None:
+    """The width of the law's reach; None where that is infinite, or there is no law."""
+    reach = law.reach(bound) * first if law else math.inf
+    return None if math.isinf(reach) else reach
 
 
 def _efficient_width(points: Sequence[Point], bound: float) -> int | None:

@@ -19,7 +19,13 @@ def same_everywhere(text: str) -> str:
     plain = " ".join(_ADDRESS.sub("", text).split())
     if len(plain) <= _LONGEST:
         return plain
-    return f"{plain[:_LONGEST]}... ({hashlib.sha256(plain.encode()).hexdigest()[:12]})"
+    return f"{plain[:_LONGEST]}... ({digest_of(plain)})"
+
+
+def digest_of(text: str) -> str:
+    """Of a `repr` that may hold what is nobody's business, such as values of an environment."""
+    plain = _ADDRESS.sub("", text)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 
 def call_text(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
