@@ -8,11 +8,13 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import gridloom
 from gridloom.jobs.states import JobState
 
 from tests.e2e.cluster.cluster import kubectl_program
 from tests.e2e.images.build import Image, own_python
 from tests.e2e.machine.run import run, say
+from tests.e2e.support.ranks import over_two_nodes, where
 
 if TYPE_CHECKING:
     from gridloom.client import Client
@@ -51,6 +53,26 @@ def test_a_pool_from_zero_to_its_first_result(client: Client):
             assert list(pool.map(same, range(2))) == [0, 1]
             found.append(time.monotonic() - began)
     say(f"pool of 2 from zero, submit to first result: {_shown(found)}")
+
+
+def test_ranks_over_two_nodes_from_submit_until_all_have_met(client: Client):
+    functions, worlds, calls = [], [], []
+    for _ in range(_POOLS):
+        words = over_two_nodes(client)
+        began = time.monotonic()
+        nodes = client.mpi.submit(gridloom.mpi(**words)(where)).result()
+        functions.append(time.monotonic() - began)
+        assert len(set(nodes)) > 1
+        began = time.monotonic()
+        with client.mpi.world(**words) as world:
+            world.call(where)
+            worlds.append(time.monotonic() - began)
+            began = time.monotonic()
+            world.call(where)
+            calls.append(time.monotonic() - began)
+    say(f"4 ranks over 2 nodes, submit to a world whose ranks have met: {_shown(worlds)}")
+    say(f"4 ranks over 2 nodes, submit of a function to all results: {_shown(functions)}")
+    say(f"4 ranks over 2 nodes, a further call of the world: {_shown(calls)}")
 
 
 def test_a_lone_call_through_the_front(client: Client):
