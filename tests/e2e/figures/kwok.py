@@ -48,10 +48,12 @@ def seeming_nodes(cluster: Cluster) -> Iterator[None]:
         )
         yield
     finally:
-        cluster.kubectl("delete", "node", "-l", "gridloom.test/pool=seeming", "--wait=false")
-        kwok.terminate()
-        kwok.wait()
-        log.close()
+        try:
+            cluster.kubectl("delete", "node", "-l", "gridloom.test/pool=seeming", "--wait=false")
+        finally:
+            kwok.terminate()
+            kwok.wait()
+            log.close()
 
 
 def _stages() -> list[str]:

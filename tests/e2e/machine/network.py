@@ -31,9 +31,14 @@ def inside(*command: str | Path) -> list[str | Path]:
 
 
 def make() -> None:
-    """Make the namespace and this machine's way into it. Does nothing when it is there."""
+    """Make the namespace and this machine's way into it. Does nothing when it is there.
+
+    One whose making was interrupted is made anew.
+    """
     if handle().exists():
-        return
+        if _has_way():
+            return
+        remove()
     run(["ip", "netns", "add", NAME])
     run(["ip", "link", "add", _HERE, "type", "veth", "peer", "name", _THERE, "netns", NAME])
     run(["ip", "address", "add", f"{OUTER}/30", "dev", _HERE])
@@ -42,6 +47,11 @@ def make() -> None:
     for link in (_THERE, "lo"):
         run(["ip", "-n", NAME, "link", "set", link, "up"])
     run(["ip", "route", "add", POOL, "via", INNER])
+
+
+def _has_way() -> bool:
+    """Say whether the last step of the making was done."""
+    return bool(run(["ip", "route", "show", POOL]).strip())
 
 
 def open_door() -> None:
@@ -63,4 +73,6 @@ def remove() -> None:
     if handle().exists():
         # The kernel removes interfaces some time after their namespace: not leaving it to chance.
         succeeds(["ip", "link", "delete", _HERE])
-        run(["ip", "netns", "delete", NAME])
+        succeeds(["ip", "netns", "delete", NAME])
+        # What holds it in another place of mounts is no reason to leave all the rest behind.
+        handle().unlink(missing_ok=True)
