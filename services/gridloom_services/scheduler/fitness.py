@@ -104,6 +104,9 @@ class Fitness:
         asked = shown_amount(misfit.resource, misfit.asked)
         largest = shown_amount(misfit.resource, misfit.largest)
         exists = shown_nodes(self._best().nodes())
+        role = spec.roles[index]
+        if role.per_node and misfit.asked != role.resources.get(misfit.resource):
+            return _share_refusal(role, exists, f"{at}roles[{index}].per_node")
         return InvalidRequestError(
             f'role "{misfit.role}" asks for {asked}, which no set of nodes here could ever give'
             f" (at most {largest}); there is: {exists}",
@@ -138,6 +141,19 @@ class Fitness:
                         field=f"{at}roles[{index}].{feature.name.lower()}",
                         allowed="none",
                     )
+
+
+def _share_refusal(role: Role, exists: str, field: str) -> InvalidRequestError:
+    nodes = -(-role.replicas // role.per_node)
+    where = "one node" if nodes == 1 else f"each of {nodes} nodes"
+    asked = f"{role.per_node} replica{'s' if role.per_node > 1 else ''} on {where}"
+    return InvalidRequestError(
+        f'role "{role.name}" asks for {asked}, which the nodes here could never give; there is:'
+        f" {exists}",
+        field=field,
+        given=asked,
+        allowed=f"what fits; there is: {exists}",
+    )
 
 
 def _check_quota(spec: JobSpec, queue: Queue) -> None:
