@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from gridloom.worker.hosts import Host
 from gridloom.worker.mpi.gang.launched import Launched
 from gridloom.worker.mpi.gang.lead import OtherHosts, clock_ahead_s, ranks_by_host
 from gridloom.worker.mpi.gang.reach import UnreachableError, address_of
+from gridloom.worker.mpi.gang.secret import GangSecret
+from gridloom.worker.mpi.gang.server import AgentServer, HostSide, RankAgentServicer
 from gridloom.worker.mpi.gang.shim import hosts_lines, shim_script
 from gridloom.worker.mpi.gang.wire import address_of_peer, target
 from gridloom.worker.mpi.implementations import Launcher, NotHereError
@@ -79,6 +82,14 @@ def test_a_name_that_nobody_knows_is_said_so():
     until = time.monotonic()
     with pytest.raises(UnreachableError, match="its name is not known"):
         address_of("no-such-host.invalid", 8471, until, threading.Event())
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        side = HostSide("rank-0.g", GangSecret("token"), {}, tmp_path)
+        with pytest.raises(OSError, match=f"port {port}, where"):
+            AgentServer(RankAgentServicer(side, print), port)
 
 
 def test_a_command_s_streams_and_end_are_told(tmp_path):

@@ -52,6 +52,7 @@ class Follower(Agent):
         self._pipes: list[int] = []
         self._pickle = bytearray()
         self._is_let_go = False
+        self._server: AgentServer | None = None
 
     def _listen(self) -> None:
         super()._listen()
@@ -175,7 +176,8 @@ class Follower(Agent):
         if self._line is not None:
             self._line.say(traces=self._own_traces())
             self._line.hang_up()
-        self._server.stop()
+        if self._server is not None:
+            self._server.stop()
 
     def _own_traces(self) -> dict[str, Any]:
         return {

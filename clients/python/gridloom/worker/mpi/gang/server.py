@@ -133,13 +133,16 @@ class RankAgentServicer(agent_pb2_grpc.RankAgentServiceServicer):
 
 
 class AgentServer:
-    """Serves from `start` until `stop`."""
+    """Serves from `start` until `stop`. OSError where the port is another's."""
 
     def __init__(self, servicer: RankAgentServicer, port: int) -> None:
         self._servicer = servicer
         self._server = grpc.server(ThreadPoolExecutor(_THREADS), options=SERVER_OPTIONS)
         agent_pb2_grpc.add_RankAgentServiceServicer_to_server(servicer, self._server)
-        self._server.add_insecure_port(f"[::]:{port}")
+        try:
+            self._server.add_insecure_port(f"[::]:{port}")
+        except RuntimeError as error:
+            raise OSError(f"port {port}, where this host's agent listens, is taken") from error
 
     def start(self) -> None:
         """From now on others are answered."""
