@@ -17,6 +17,8 @@ from gridloom.calls.output import output_listener
 from gridloom.calls.route import Route
 from gridloom.calls.sending import send_call
 from gridloom.calls.session import Session
+from gridloom.errors import InvalidRequestError
+from gridloom.profiles.options import profile_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -145,7 +147,11 @@ class Calls:
         session, options = self.session, function.call_options
         if inspect.iscoroutinefunction(function.function) and "pool" not in options:
             options.setdefault("concurrency", "asyncio")
-        digest = session.digest_of(function.function)
+        profile = profile_kind(options.get("profile"))
+        if profile:
+            _check_has_profile(function)
+            options.setdefault("name", function.name)  # what has a name is kept
+        digest = session.digest_of(function.function, profile)
         spec = call_spec(options, digest, self.defaults, python=interpreter(self.connection))
         spec.group = group
         spec.not_durable = spec.not_durable and session.objects.has_memory()
@@ -169,6 +175,14 @@ class Calls:
         if not before or known is function:
             return known
         return cast("Function[..., R]", Function(known.function, known.call_options, before))
+
+
+def _check_has_profile(function: Function[..., Any]) -> None:
+    if inspect.iscoroutinefunction(function.function):
+        raise InvalidRequestError(
+            f"{function.name} cannot have a profile: a coroutine shares its thread with others",
+            field="profile",
+        )
 
 
 def interpreter(connection: Connection) -> str:

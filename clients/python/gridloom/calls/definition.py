@@ -24,7 +24,7 @@ _MAIN = "__main__"
 
 
 def function_definition(
-    function: Callable[..., Any], codec: PayloadCodec, objects: ObjectsClient
+    function: Callable[..., Any], codec: PayloadCodec, objects: ObjectsClient, profile: str = ""
 ) -> session_pb2.FunctionDefinition:
     """The function as the platform keeps it; what its modules need is stored on the way.
 
@@ -33,6 +33,10 @@ def function_definition(
     """
     bundle = stored_bundle(function, objects)
     traveller: Any = importable(function) or function
+    if profile:
+        from gridloom.worker.profiling.function import ProfiledFunction
+
+        traveller = ProfiledFunction(traveller, profile)
     code = codec.encode_function(traveller, bundle.digest if bundle else "").data
     definition = session_pb2.FunctionDefinition(
         digest=hashlib.sha256(code).digest(),

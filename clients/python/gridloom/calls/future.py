@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gridloom.calls.events import CallEvent
     from gridloom.channel import Connection
     from gridloom.jobs.info import Explanation
+    from gridloom.profiles.profile import Profile
 
 T = TypeVar("T")
 
@@ -351,6 +352,16 @@ class CallFuture(Pending, Pictured, concurrent.futures.Future[T], Generic[T]):
         """The lines that the call printed, where its function has `capture_output`."""
         following = reading.OutputFollowing(self.id, follow=follow)
         return lines_of(one.text for one in self._source.connection.follow(following))
+
+    def profile(self) -> Profile:
+        """Where its time went and how much memory it took, once it is over.
+
+        Of functions with `profile=True`, also of a call that raised; a NotFoundError of others.
+        """
+        from gridloom.profiles.operations import calls_profile
+
+        self.wait()
+        return calls_profile(self._source.connection, self.id)
 
     def explain(self) -> Explanation:
         """Why it has no result yet: what it waits for, and behind what."""

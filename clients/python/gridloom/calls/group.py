@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gridloom.channel import Connection
     from gridloom.jobs.info import Explanation
     from gridloom.operation import Operation
+    from gridloom.profiles.profile import Profile
 
 DEFAULT_GRACE_MS = 5000
 ORDERS = ("input", "completed")
@@ -190,6 +191,12 @@ class Group(Pictured):
         """The lines that its calls printed, where they have `capture_output`."""
         following = OutputFollowing(self._id, follow=follow)
         return lines_of(one.text for one in self._connection.follow(following))
+
+    def profile(self) -> Profile:
+        """Where the time of all its calls that are over went, of functions with `profile=True`."""
+        from gridloom.profiles.operations import calls_profile
+
+        return calls_profile(self._connection, self._id)
 
     def explain(self) -> Explanation:
         """Why it is not over: what its calls wait for, and behind what."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gridloom.calls.group import Group
     from gridloom.calls.states import CallState
     from gridloom.jobs.info import Explanation
+    from gridloom.profiles.profile import Profile
 
 
 class GroupHandle:
@@ -31,6 +32,10 @@ class GroupHandle:
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """The lines that its calls printed, where they have `capture_output`."""
         return self.group.logs(follow=follow)
+
+    def profile(self) -> Profile:
+        """Where the time of all its calls that are over went, of functions with `profile=True`."""
+        return self.group.profile()
 
     def explain(self) -> Explanation:
         """Why its results are not here: what its calls wait for, and behind what."""

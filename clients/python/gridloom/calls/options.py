@@ -13,7 +13,9 @@ from gridloom.jobs.request import role_resources
 from gridloom.jobs.role import Role
 from gridloom.jobs.times import duration_of
 from gridloom.options import Defaults, check_choice, check_options
+from gridloom.profiles.options import profile_kind
 from gridloom.retries import Retries
+from gridloom.worker.profiling.words import SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,6 +70,8 @@ class CallOptions(PoolOptions, total=False):
     at_most_once: bool
     # False: large arguments and results may lie in the machine's memory instead of on its disk.
     durable: bool
+    # True or "cprofile" (every call counted), or "sampling": for `future.profile()`.
+    profile: bool | str
     # Calls that share the options.
     max_parallel: int
     # What calls print: kept for `future.logs()`; also shown here, or given to a function.
@@ -91,6 +95,7 @@ def checked_options(given: Mapping[str, Any]) -> CallOptions:
     What only a platform knows (its queues, how large its nodes are) is refused there.
     """
     check_options(given, CALL_WORDS)
+    _check_profile(given)
     if given.get("pool") is not None:
         said = sorted(POOL_WORDS - _OF_CALLS_TOO & given.keys())
         if said:
@@ -102,6 +107,12 @@ def checked_options(given: Mapping[str, Any]) -> CallOptions:
     assumed = {} if given.get("pool") is not None else {"concurrency": "asyncio"}
     call_spec(cast("CallOptions", {**assumed, **given}), b"", _NO_DEFAULTS)
     return cast("CallOptions", dict(given))
+
+
+def _check_profile(given: Mapping[str, Any]) -> None:
+    profile = given.get("profile")
+    if profile_kind(profile) and profile is not True and given.get("concurrency") == "threads":
+        check_choice("profile", str(profile), [SAMPLING])  # counting sees all threads at once
 
 
 def call_spec(

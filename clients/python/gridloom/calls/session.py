@@ -67,7 +67,7 @@ class Session:
         self.epoch = fork.epoch()
         self.objects = ObjectsClient(connection)
         self.codec = PayloadCodec(self.objects)
-        self._functions: dict[int, tuple[Callable[..., Any], bytes]] = {}
+        self._functions: dict[tuple[int, str], tuple[Callable[..., Any], bytes]] = {}
         self.outbox = Outbox(self.name)
         self.usable = True
         """Whether new calls may be sent on it: no fork, no close and no failure came between."""
@@ -98,16 +98,16 @@ class Session:
 
     # ---- sending
 
-    def digest_of(self, function: Callable[..., Any]) -> bytes:
+    def digest_of(self, function: Callable[..., Any], profile: str = "") -> bytes:
         """The digest of a function, which is pickled and made known when it is first asked for."""
-        known = self._functions.get(id(function))
+        known = self._functions.get((id(function), profile))
         if known is None:
             if len(self._functions) >= _MOST_FUNCTIONS:
                 self._functions.pop(next(iter(self._functions)))
-            definition = function_definition(function, self.codec, self.objects)
+            definition = function_definition(function, self.codec, self.objects, profile)
             self.define(definition)
             # The function is kept with its digest: its id must not become another's.
-            known = self._functions[id(function)] = function, definition.digest
+            known = self._functions[id(function), profile] = function, definition.digest
         return known[1]
 
     def define(self, function: FunctionDefinition) -> None:

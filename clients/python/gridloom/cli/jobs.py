@@ -200,6 +200,29 @@ def exec_in_job(
     raise typer.Exit(exec_with_terminal(here, job, words, role, index))
 
 
+@app.command(
+    epilog=example("gridloom jobs profile job_01jc5x0q8m3n7v9z2k4t6w8y0a --flame flame.svg")
+)
+@verb
+def profile(
+    here: Here,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Or a call, or a group of calls.")],
+    rank: Annotated[int | None, typer.Option(help="Of this rank only.")] = None,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, help="So many functions.")] = 20,
+    flame: Annotated[str, typer.Option(metavar="FILE.svg", help="Draw a flame graph.")] = "",
+    save: Annotated[
+        str, typer.Option(metavar="FILE", help="For pstats; .txt: collapsed stacks.")
+    ] = "",
+) -> None:
+    """Show where the time of a job went, and the most memory that it took.
+
+    Of MPI jobs and functions that were run with profile=True.
+    """
+    from gridloom.cli.profiles import show_profile
+
+    show_profile(here, job, rank=rank, top=top, flame=flame, save=save)
+
+
 def _filter(words: dict[str, str]) -> JobFilter:
     """The words that were said."""
     return {word: said for word, said in words.items() if said}  # type: ignore[return-value]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
     from gridloom.jobs.outcome import JobResult
     from gridloom.operation import Operation
+    from gridloom.profiles.profile import Profile
 
 _FRESH_S = 1.0
 _LOOK_PATIENCE_S = 1.0
@@ -149,6 +150,15 @@ class Job:
     def events(self) -> Iterator[JobEvent]:
         """Every change of its state, oldest first."""
         return self._client.paged(lambda token: listing.events_page(self._id, token, listing.PAGE))
+
+    def profile(self, rank: int | None = None) -> Profile:
+        """Where its time went and how much memory it took, of one rank or of all together.
+
+        Of MPI jobs with `profile=True`. ConflictError: it is not over. NotFoundError: it has none.
+        """
+        from gridloom.profiles.operations import job_profile
+
+        return self._client.connection.run(job_profile(self._id, rank))
 
     @property
     def outputs(self) -> Outputs:

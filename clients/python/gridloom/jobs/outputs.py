@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.info import JobInfo, OutputInfo
 
 # What ranks leave for the SDK is no output of the user's.
-OWN_FOLDERS = (".gridloom-mpi/",)
+OWN_FOLDERS = (".gridloom-mpi/", ".gridloom-profile/")
 
 
 def output_names(job: JobInfo) -> dict[str, OutputInfo]:

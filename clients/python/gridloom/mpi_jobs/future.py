@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.info import Explanation
     from gridloom.jobs.states import JobState
     from gridloom.mpi_jobs.job import MpiJob
+    from gridloom.profiles.profile import Profile
 
 R = TypeVar("R")
 
@@ -50,6 +51,10 @@ class MpiFuture(concurrent.futures.Future[R], Generic[R]):
     def logs(self, follow: bool = False, rank: int | None = None) -> Iterator[str]:  # noqa: FBT001, FBT002
         """What the ranks have written."""
         return self.job.logs(follow, rank=rank)
+
+    def profile(self, rank: int | None = None) -> Profile:
+        """Where the ranks' time went, once they are over. See `Job.profile`."""
+        return self.job.profile(rank)
 
     def explain(self) -> Explanation:
         """Why it waits, and behind what."""

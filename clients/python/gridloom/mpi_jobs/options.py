@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from gridloom import units
 from gridloom.errors import InvalidRequestError
 from gridloom.options import check_choice, check_options
+from gridloom.profiles.options import profile_kind
 from gridloom.worker.mpi.spec import IMPLEMENTATIONS
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class MpiOptions(TypedDict, total=False):
     puts them on as few nodes as it can. `threads` is how many each rank may use (its whole CPUs),
     `bind` keeps each on cores of its own; `implementation` is "mpich" or "openmpi", whose ranks are
     all on one node. After `timeout` each rank says where it is, and all are ended. `stdin` is for
-    rank 0.
+    rank 0. With `profile` (True or "cprofile", or "sampling") each rank leaves one for
+    `job.profile()`.
     """
 
     ranks: int
@@ -35,6 +37,7 @@ class MpiOptions(TypedDict, total=False):
     threads: int
     bind: bool
     timeout: Duration
+    profile: bool | str
     # What one rank needs.
     cpus: float
     memory: Memory
@@ -88,7 +91,9 @@ class WorldOptions(MpiOptions, total=False):
     idle_timeout: Duration
 
 
-RANK_WORDS = frozenset({"ranks", "ranks_per_node", "implementation", "threads", "bind", "timeout"})
+RANK_WORDS = frozenset(
+    {"ranks", "ranks_per_node", "implementation", "threads", "bind", "timeout", "profile"}
+)
 PROGRAM_WORDS = frozenset(MpiOptions.__annotations__)
 FUNCTION_WORDS = frozenset(MpiFunctionOptions.__annotations__)
 WORLD_WORDS = frozenset(WorldOptions.__annotations__)
@@ -107,6 +112,7 @@ def checked_options(given: Mapping[str, Any], allowed: frozenset[str]) -> dict[s
     units.whole(given.get("threads", 0), field="threads")
     if "implementation" in given:
         check_choice("implementation", given["implementation"], IMPLEMENTATIONS)
+    profile_kind(given.get("profile"))
     check_choice("result", given.get("result", "all"), RESULTS)
     for word in ("timeout", "idle_timeout"):
         if given.get(word) is not None:

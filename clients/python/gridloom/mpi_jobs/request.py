@@ -10,7 +10,9 @@ from gridloom.calls.options import PYTHON_VERSION
 from gridloom.jobs.request import job_draft
 from gridloom.jobs.times import duration_of
 from gridloom.mpi_jobs.options import RANK_WORDS
+from gridloom.profiles.options import profile_kind
 from gridloom.values import dataclass
+from gridloom.worker.profiling.words import FOLDER, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +61,9 @@ class MpiDraft:
         spec.job.kind = ""
         spec.rank.replicas = options["ranks"]
         spec.rank.per_node = options.get("ranks_per_node") or 0
+        if kind := profile_kind(options.get("profile")):
+            spec.rank.env[VARIABLE] = kind
+            spec.rank.outputs.append(f"{FOLDER}/*")
         if options.get("bind"):
             spec.binding = mpi_pb2.MPI_BINDING_CORE
         for word in ("timeout", "idle_timeout"):

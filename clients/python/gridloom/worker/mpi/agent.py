@@ -29,6 +29,7 @@ from gridloom.worker.mpi.others import NoOthers
 from gridloom.worker.mpi.scripts import rank_program
 from gridloom.worker.mpi.streams import Ears
 from gridloom.worker.mpi.tagging import Tagger
+from gridloom.worker.profiling import words as profile_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +126,7 @@ class Agent:
         launcher = find_launcher(self._spec.implementation, path)
         self._check_program(launcher, path)
         self._folder.prepare()
+        self._say_that_profiles_come()
         self._unpack_modules()
         self._listen()
         return launcher
@@ -143,6 +145,13 @@ class Agent:
                 f'rank {self._folder.ranks[0]}: "{word}" is linked against {other}, but this job'
                 f" runs under {KNOWN[launcher.implementation].title}: name the other implementation"
             )
+
+    def _say_that_profiles_come(self) -> None:
+        """Where none is left, it is known then that one was asked for."""
+        if self._environment.get(profile_words.VARIABLE):
+            folder = self._here / profile_words.FOLDER
+            folder.mkdir(exist_ok=True)
+            (folder / profile_words.ASKED).touch()
 
     def _unpack_modules(self) -> None:
         """The user's own, where each rank looks for them."""
@@ -167,7 +176,9 @@ class Agent:
     def _rank_command(self) -> list[str]:
         if self._spec.is_function:
             return [sys.executable, "-m", "gridloom.worker.mpi.rank"]
-        return rank_program(self._spec.command, self._environment["PATH"])
+        is_profiled = bool(self._environment.get(profile_words.VARIABLE))
+        path = self._environment["PATH"]
+        return rank_program(self._spec.command, path, is_profiled=is_profiled)
 
     def _listen(self) -> None:
         for rank in self._folder.ranks:

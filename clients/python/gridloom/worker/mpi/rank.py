@@ -14,8 +14,10 @@ import os
 import pickle
 import signal
 import sys
+from functools import partial
 
 from gridloom.worker.mpi import names
+from gridloom.worker.profiling import words as profile_words
 
 # What type checkers read; see `gridloom/__init__.py`.
 TYPE_CHECKING = False
@@ -53,7 +55,7 @@ class RankProcess:
     def run(self, number: int, call: str) -> None:
         """One call, to its answer."""
         try:
-            data = self._result_of(call)
+            data = self._result_of(number, call)
         except BaseException as error:  # noqa: BLE001  # also what ends an interpreter
             self._answer_error(number, error)
         else:
@@ -72,11 +74,15 @@ class RankProcess:
                     self._comm = MPI.COMM_WORLD.Dup()
                 self.run(int(number), f"{self._folder}/{names.call_name(int(number))}")
 
-    def _result_of(self, call: str) -> bytes:
+    def _result_of(self, number: int, call: str) -> bytes:
         from mpi4py import MPI
 
         with open(call, "rb") as file:  # noqa: PTH123
             function, args, kwargs = pickle.load(file)  # noqa: S301  # the user's own
+        if os.environ.get(profile_words.VARIABLE):
+            from gridloom.worker.profiling.rank import call as profiled_call
+
+            function = partial(profiled_call, number, function)
         value = function(self._comm or MPI.COMM_WORLD, *args, **kwargs)
         return b"" if self._is_left_out else pickled(value)
 

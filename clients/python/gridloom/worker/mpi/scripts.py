@@ -14,24 +14,34 @@ from gridloom.worker.mpi.implementations import which
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _RUNNER = ("-m", "mpi4py.run")
+_PROFILED = ("-m", "gridloom.worker.profiling.rank")
+_PROFILED_RUNNER = (*_PROFILED, *_RUNNER)
+_WATCHED = ("-m", "gridloom.worker.profiling.program")
 # Options of the interpreter that take the next word.
 _WITH_WORD = {"-W", "-X", "--check-hash-based-pycs"}
 
 
-def rank_program(command: list[str], path: str) -> list[str]:
-    """The command, with the runner where it is a script for this very environment's Python."""
+def rank_program(command: list[str], path: str, *, is_profiled: bool = False) -> list[str]:
+    """The command, with the runner where it is a script for this very environment's Python.
+
+    One that is profiled has a runner of ours besides; another program one that sees its memory.
+    """
+    if _is_ours(command, path):
+        return with_runner(command, _PROFILED_RUNNER if is_profiled else _RUNNER)
+    return [sys.executable, *_WATCHED, *command] if is_profiled else command
+
+
+def _is_ours(command: list[str], path: str) -> bool:
     program = which(command[0], path)
     if program is None or not _PYTHON.fullmatch(Path(command[0]).name):
-        return command
+        return False
     from importlib.util import find_spec
 
     is_ours = Path(program).parent == Path(sys.executable).parent
-    if not is_ours or find_spec("mpi4py") is None:
-        return command
-    return with_runner(command)
+    return is_ours and find_spec("mpi4py") is not None
 
 
-def with_runner(command: list[str]) -> list[str]:
+def with_runner(command: list[str], runner: tuple[str, ...] = _RUNNER) -> list[str]:
     """`python -u solve.py 3` as `python -u -m mpi4py.run solve.py 3`."""
     at = 1
     while (
@@ -39,6 +49,6 @@ def with_runner(command: list[str]) -> list[str]:
     ):
         at += 2 if command[at] in _WITH_WORD else 1
     rest = command[at:]
-    if not rest or (rest[0] == "-m" and rest[1:2] and rest[1].startswith("mpi4py")):
-        return command
-    return [*command[:at], *_RUNNER, *rest]
+    if rest[:1] == ["-m"] and rest[1:2] and rest[1].startswith("mpi4py"):
+        return command if runner is _RUNNER else [*command[:at], *_PROFILED, *rest]
+    return [*command[:at], *runner, *rest] if rest else command

@@ -1,0 +1,1 @@
+"""Profiles of calls and ranks: `profile=True` makes them, `.profile()` brings them."""
