@@ -24,7 +24,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Gridloom needs Python 3.11, 3.12 or 3.13: none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# What users get, and the demo's two libraries.
+# What users get, and what the demo needs.
 $(VENV)/.installed: $(PROJECTS) | $(BIN)/python
 	$(PIP) --editable clients/python --editable '.[demo]'
 	@touch $@

@@ -185,6 +185,22 @@ def test_workers_of_a_client_that_was_killed_are_gone_before_the_next_run(client
 
 
 @pytest.mark.slow
+def test_the_command_line_studies_what_a_python_file_holds(home, tmp_path):
+    (tmp_path / "own.py").write_text("def twice(number):\n    return 2 * number\n")
+    (tmp_path / "grows.py").write_text(
+        "import gridloom, own\n"
+        "def calls(workers):\n"
+        "    twice = gridloom.function(own.twice)\n"
+        "    return gridloom.group(twice.s(number) for number in range(2 * workers))\n"
+    )
+    words = ["--widths", "1,2", "--repeats", "1", "--mode", "weak", "--out", str(tmp_path)]
+    ended = home.gridloom("scaling-study", *words, "--spec", f"{tmp_path}/grows.py:calls")
+    assert ended.code == 0, ended.err
+    assert "weak scaling of 2 calls of twice" in ended.out
+    assert "workers" in ended.out
+
+
+@pytest.mark.slow
 def test_the_command_line_shows_the_table_and_writes_the_files(home, tmp_path):
     words = ["--widths", "1,2", "--repeats", "1", "--name", "shell", "--out", str(tmp_path)]
     ended = home.gridloom("scaling-study", *words, "--", "true")
