@@ -21,7 +21,7 @@ from gridloom.mpi_jobs.face import program_draft
 from gridloom.mpi_jobs.options import FUNCTION_WORDS, checked_options
 from gridloom.mpi_jobs.request import FunctionCall, mpi_draft
 from gridloom.studies.stretch import Stretch, cores_of
-from gridloom.studies.texts import call_text, same_everywhere
+from gridloom.studies.texts import call_text, digest_of, same_everywhere
 from gridloom.worker.measuring import timed_rank
 from gridloom.worker.mpi.names import TIMES_VARIABLE
 
@@ -120,9 +120,12 @@ class FunctionRanks(_Ranks):
         return call_text(said.function.name, said.args, said.kwargs)
 
     def text(self, width: int) -> str:
-        """The call with all that it is given."""
+        """The call with all that it is given, and a digest of the function's own options."""
         del width
-        return same_everywhere(repr(self._signature))
+        own = {**self._signature.function.call_options}
+        how = sorted((word, value) for word, value in own.items() if word not in _OF_A_RUN)
+        mark = f" ({digest_of(repr(how))})" if how else ""
+        return same_everywhere(repr(self._signature)) + mark
 
     def _draft(self, width: int, words: dict[str, Any], defaults: Defaults) -> MpiDraft:
         del width

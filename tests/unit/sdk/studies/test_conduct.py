@@ -233,6 +233,9 @@ def test_other_data_are_other_work():
     one, other = (work_of(heat.s(list(range(999)), [last]), {}).text(1) for last in (1, 2))
     assert one != other
     assert len(one) < 400
+    more = heat.options(cpus=2)
+    assert work_of(more.s(1), {}).text(1) != work_of(heat.s(1), {}).text(1)
+    assert work_of(heat.options(ranks=9).s(1), {}).text(1) == work_of(heat.s(1), {}).text(1)
 
 
 @pytest.mark.parametrize("spec", [heat.s(1), gridloom.group(fit.s(c) for c in (1, 2))])
