@@ -730,6 +730,26 @@ async def test_a_group_is_counted_and_read_by_anybody(service, connect, hire):
     await reader.close()
 
 
+async def test_a_group_that_is_sealed_or_unknown_takes_no_calls(service, connect, hire):
+    client = await connect(service)
+    await client.send(groups=[session_pb2.GroupDefinition(number=1)])
+    await client.define(spec=1, group=1)
+    await client.define(spec=2, group=7)
+    await client.submit(1, [b"in time"], spec=1)
+    await client.send(seals=[session_pb2.GroupSeal(number=1)])
+    await client.submit(2, [b"late"], spec=1)
+    await client.submit(3, [b"astray"], spec=2)
+    await hire(service)
+    await client.all_results(3)
+    assert client.statuses() == {1: OK, 2: REFUSED, 3: REFUSED}
+    assert "group 1 was sealed" in client.error(2).message
+    assert "group 7 was not defined" in client.error(3).message
+    name = service.app.desk.streams[1].session.name
+    request = pb.GetGroupRequest(group_id=f"group_{name}_1")
+    group = (await client.stub.GetGroup(request, metadata=client.metadata)).group
+    assert (group.accepted, group.succeeded) == (1, 1)
+
+
 async def test_confirmed_results_of_a_group_stay(service, connect, hire):
     client = await connect(service)
     await client.send(groups=[session_pb2.GroupDefinition(number=1)])

@@ -183,6 +183,9 @@ class Intake:
         if failure is not None:
             self.refuse_spec(session, number, failure, spec.group)
             return None
+        if spec.group and (failure := _closed(session, spec.group)) is not None:
+            self.refuse_spec(session, number, failure, 0)
+            return None
         return lane or self.make_lane(session, spec)
 
     def make_lane(self, session: Session, spec: CallSpec) -> Lane:
@@ -262,6 +265,22 @@ def holder_of(session: Session, lane: Lane, sequence: int) -> str:
     if lane.spec.group and not lane.spec.not_durable:
         return f"group_{session.name}_{lane.spec.group}"
     return f"call_{session.name}_{sequence}"
+
+
+def _closed(session: Session, number: int) -> Failure | None:
+    """Why a group takes no calls: a client says itself that no more come."""
+    group = session.groups.get(number)
+    if group is not None and not group.sealed:
+        return None
+    why = "was not defined, or is over" if group is None else "was sealed: no more calls come in it"
+    return failures.refused(
+        "InvalidRequestError",
+        f"group {number} {why}",
+        field="group",
+        given=str(number),
+        allowed=", ".join(str(n) for n, one in session.groups.items() if not one.sealed)
+        or "none is open",
+    )
 
 
 def _unusable(spec: CallSpec) -> Failure | None:
