@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gridloom.calls.outcomes import Outcome
     from gridloom.calls.states import CallState
     from gridloom.jobs.info import Explanation
+    from gridloom.profiles.profile import Profile
 
 
 class AsyncGroup:
@@ -110,6 +111,10 @@ class AsyncGroup:
                 yield line
         for line in lines.rest():
             yield line
+
+    async def profile(self) -> Profile:
+        """Where the time of all its calls that are over went, of functions with `profile=True`."""
+        return await asyncio.to_thread(self.sync.profile)
 
     async def explain(self) -> Explanation:
         """Why it is not over: what its calls wait for, and behind what."""

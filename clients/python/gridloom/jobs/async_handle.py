@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gridloom.jobs.info import Explanation, JobEvent, JobInfo
     from gridloom.jobs.outcome import JobResult
     from gridloom.operation import Operation
+    from gridloom.profiles.profile import Profile
 
 
 class AsyncOutput:
@@ -178,6 +179,12 @@ class AsyncJob:
     async def _lines(self, reading: LineReading) -> AsyncIterator[str]:
         async for line in self._client.connection.follow(reading):
             yield line.text
+
+    async def profile(self, rank: int | None = None) -> Profile:
+        """Where its time went and how much memory it took. See `Job.profile`."""
+        from gridloom.profiles.operations import job_profile
+
+        return await self._client.connection.run(job_profile(self._id, rank))
 
     async def explain(self) -> Explanation:
         """Why it waits, and behind what."""
