@@ -6,7 +6,7 @@ import enum
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gridloom.values import dataclass
+from gridloom.values import dataclass, replace
 
 from gridloom_services.scheduler.clock import SECOND_US, now_us
 from gridloom_services.scheduler.eligibility import Wait
@@ -76,7 +76,7 @@ def explain(core: Core, target: Target, clock: Clock) -> Answer:
         element = waiting[0].first
     state = core.board.state(job, element)
     if not state.is_pending:
-        return Answer(PendingReason.NONE, f"{target.id} does not wait: it is {state.name}")
+        return _of_what_runs(core, target, state, clock)
     obstacle = core.eligibility.obstacle(job, element)
     if obstacle is not None:
         return Answer(_WAITS[obstacle.wait], _obstacle_message(obstacle))
@@ -84,6 +84,18 @@ def explain(core: Core, target: Target, clock: Clock) -> Answer:
     if not core.engine.knows(key):
         return Answer(PendingReason.NEXT_CYCLE, "it will be looked at in the next cycle")
     return _engine_answer(core.engine.explain(key, now_us(clock) // SECOND_US), job.queue_key)
+
+
+def _of_what_runs(core: Core, target: Target, state: JobState, clock: Clock) -> Answer:
+    """Return why it does not grow, where it is to have more replicas."""
+    job = target.job
+    key, _ = core.eligibility.engine_key(job, ONLY if target.element is None else target.element)
+    if not job.spec.array and core.engine.knows(key):
+        found = core.engine.explain(key, now_us(clock) // SECOND_US)
+        if found.reason.name != PendingReason.NONE.name:
+            answer = _engine_answer(found, job.queue_key)
+            return replace(answer, message=f"{target.id} runs and is to grow: {answer.message}")
+    return Answer(PendingReason.NONE, f"{target.id} does not wait: it is {state.name}")
 
 
 def _obstacle_message(obstacle: Obstacle) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gridloom_services.common.errors import ConflictError, InvalidRequestError
+from gridloom_services.scheduler.explain import PendingReason
 from gridloom_services.scheduler.job import Outcome, StopOrder
 from gridloom_services.scheduler.runtime.base import Phase
 from gridloom_services.scheduler.states import FailureClass, JobState
@@ -45,6 +46,17 @@ async def test_growth_waits_for_room(platform: Platform):
     await platform.control.resize(pool, "worker", 2, ())
     await platform.settle()
     assert alive(platform, pool) == [0, 1]
+
+
+async def test_growth_that_waits_says_why(platform: Platform):
+    (pool,) = await platform.submit(a_pool(6))
+    (target,) = await platform.control.targets([pool])
+    answer = platform.control.explain(target)
+    assert (answer.reason, answer.resource, answer.asked) == (PendingReason.RESOURCES, "cpu", 1000)
+    assert "is to grow: not enough is free" in answer.message
+    await platform.control.resize(pool, "worker", 4, ())
+    await platform.settle()
+    assert platform.control.explain(target).reason is PendingReason.NONE
 
 
 async def test_what_was_to_grow_when_the_gang_was_stopped_is_told_to_the_runtime_too(

@@ -56,6 +56,18 @@ def test_a_pool_says_what_its_calls_wait_for(platform, client, pool, said):
     assert said in str(client.connection.run(explain_pool("pool_1")))
 
 
+@pytest.mark.parametrize("reason", ["RESOURCES", "NONE"])
+def test_a_pool_that_cannot_grow_says_why(platform, client, reason):
+    has_pool(platform, job_id=JOB, workers=1, busy=1, queued_calls=2)
+    answer = pb.ExplainJobResponse(
+        reason=pb.PendingReason.Value(f"PENDING_REASON_{reason}"), message="2 cpus are taken"
+    )
+    platform.script("ExplainJob", answer)
+    why = client.connection.run(explain_pool("pool_1"))
+    assert why.message.startswith("2 calls of pool_1 waiting for its 1 worker, 1 busy")
+    assert ("; more workers have to wait: 2 cpus are taken" in why.message) is (reason != "NONE")
+
+
 def test_workers_that_are_starting_are_nothing_to_wait_behind(platform, client):
     has_pool(platform, job_id=JOB)
     platform.script("GetJob", pb.GetJobResponse(job=job("RUNNING")))

@@ -65,6 +65,8 @@ def explain_pool(pool_id: str) -> Operation[Explanation]:
     if pool.state in {PoolState.BROKEN, PoolState.CLOSING, PoolState.CLOSED}:
         said = f": {pool.reason}" if pool.reason else ""
         return Explanation(PendingReason.OTHER, f"{pool.id} is {pool.state}{said}")
+    if pool.workers and pool.queued_calls and pool.job_id:
+        return (yield from _of_growth(pool))
     if pool.workers or not pool.job_id:
         return _of_workers(pool)
     job = yield from operations.get(pool.job_id)
@@ -72,6 +74,15 @@ def explain_pool(pool_id: str) -> Operation[Explanation]:
         return Explanation(PendingReason.NEXT_CYCLE, f"the workers of {pool.id} are starting")
     found = yield from operations.explain(job.id)
     return replace(found, message=f"{pool.id} waits for its workers: {found.message}")
+
+
+def _of_growth(pool: PoolInfo) -> Operation[Explanation]:
+    """What calls wait for: the workers that are there, or more of them that find no room."""
+    there = _of_workers(pool)
+    found = yield from operations.explain(pool.job_id)
+    if found.reason is PendingReason.NONE:
+        return there
+    return replace(found, message=f"{there.message}; more workers have to wait: {found.message}")
 
 
 def _of_workers(pool: PoolInfo) -> Explanation:

@@ -34,11 +34,14 @@ class Explainer:
         self._reaches = reaches
 
     def explain(self, job: str, now: int) -> Explanation:
-        """Why the job's next element has not started."""
+        """Why the job's next element has not started; else why one that runs does not grow."""
         jobs = self._state.jobs
         row = jobs.row(job)
         if not jobs.pending[row]:
-            return Explanation(Reason.NONE)
+            growing = self._growth(row)
+            if growing is None:
+                return Explanation(Reason.NONE)
+            row = growing
         reason, resource, asked, available = self._why(row, now)
         ahead, ahead_count = self._ahead(row)
         held = self._state.promises.get(row)
@@ -52,6 +55,16 @@ class Explainer:
             promised_start=None if held is None else held.start,
             spares_devices=self._reaches.of(jobs.klass[row]) == PLAIN,
         )
+
+    def _growth(self, row: int) -> int | None:
+        """The oldest request for more replicas of what runs of a job."""
+        jobs = self._state.jobs
+        mine = [
+            request
+            for request, parent in jobs.parents.items()
+            if parent.row == row and jobs.pending[request]
+        ]
+        return min(mine, key=lambda request: jobs.sequence[request], default=None)
 
     def waiting(self, apart: Collection[str]) -> tuple[int, frozenset[str]]:
         """How many jobs wait for resources that others hold, as far as is known.
