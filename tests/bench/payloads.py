@@ -112,7 +112,7 @@ class Elsewhere(ObjectsClient):
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Which of these the service does not have; where its files are is forgotten."""
         found = super().missing(digests)
-        self._local = None
+        self._local, self._is_elsewhere = None, True
         return found
 
 

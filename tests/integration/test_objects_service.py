@@ -63,6 +63,17 @@ class Client:
 
         return self.stub.PutObject(requests(), metadata=self.metadata)
 
+    def put_named_last(self, content: bytes, digest: str) -> pb.PutObjectResponse:
+        ref = pb.ObjectRef(size_bytes=len(content))
+        header = pb.PutObjectRequest.Header(object=ref, holder="job_1")
+        parts = [content[start : start + MIB] for start in range(0, len(content), MIB)]
+        requests = [
+            pb.PutObjectRequest(header=header),
+            *(pb.PutObjectRequest(chunk=part) for part in parts),
+            *([pb.PutObjectRequest(digest=digest)] if digest else []),
+        ]
+        return self.stub.PutObject(iter(requests), metadata=self.metadata)
+
     def messages(self, digest: str, offset: int = 0, length: int = 0) -> list[pb.GetObjectResponse]:
         request = pb.GetObjectRequest(digest=digest, offset=offset, length_bytes=length)
         return list(self.stub.GetObject(request, metadata=self.metadata))
@@ -110,6 +121,23 @@ def test_an_object_goes_in_and_comes_out(client, size):
     assert all(not message.HasField("object") for message in messages[1:])
     assert all(len(message.chunk) <= MIB for message in messages)
     assert b"".join(message.chunk for message in messages) == content
+
+
+def test_the_digest_may_come_last(client):
+    content = os.urandom(2 * MIB + 7)
+    answer = client.put_named_last(content, digest_of(content))
+    assert (answer.object.digest, answer.existed) == (digest_of(content), False)
+    assert client.get(answer.object.digest) == content
+    assert client.put_named_last(content, digest_of(content)).existed
+
+
+@pytest.mark.parametrize("digest", ["", "md5:1", digest_of(b"other")])
+def test_what_comes_last_has_to_be_its_digest(client, digest):
+    content = os.urandom(1000)
+    with pytest.raises(grpc.RpcError) as refused:
+        client.put_named_last(content, digest)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert client.exists(content) == [False]
 
 
 def test_a_get_can_be_resumed(client):

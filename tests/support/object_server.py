@@ -62,9 +62,10 @@ class ObjectServer(objects_pb2_grpc.ObjectsServiceServicer):
         request_iterator: Iterator[objects_pb2.PutObjectRequest],
         context: grpc.ServicerContext,
     ) -> objects_pb2.PutObjectResponse:
-        header = next(request_iterator).header
-        digest = self.put(b"".join(each.chunk for each in request_iterator))
-        if digest != header.object.digest:
+        first, *parts = list(request_iterator)
+        header = first.header
+        digest = self.put(b"".join(each.chunk for each in parts))
+        if digest != (header.object.digest or parts[-1].digest):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "other content")
         if header.holder:
             self.holders[digest] = header.holder

@@ -93,12 +93,20 @@ class ObjectsClient:
         self._known = _Known(clock)
         # Where contents can be reached without the service: known once it was asked for something.
         self._local: LocalFolder | None = None
+        # It was asked, and contents cannot be reached so.
+        self._is_elsewhere = False
+        self._may_name_last = True
         self._memory: SharedFolder | None = None
         self._has_asked_for_memory = False
 
     def put_bytes(self, data: Bytes) -> str:
         """Store the bytes and return their digest. They are on disk when it returns."""
         view = memoryview(data).cast("B")
+        if self._is_elsewhere and self._may_name_last and self._is_news(view):
+            try:
+                return self._send_named_last(view)
+            except InvalidRequestError:  # of an older platform; else it says again what is wrong
+                self._may_name_last = False
         known = self._local.digest_of(view) if self._local is not None else None
         early = self._early_draft(view) if known is None else None
         try:
@@ -160,6 +168,7 @@ class ObjectsClient:
         answer = self._connection.call(Call("objects", "StatObjects", request))
         if self._local is None and answer.HasField("local"):
             self._local = LocalFolder.found(answer.local)
+        self._is_elsewhere = self._local is None
         absent = []
         for digest, stat in zip(asked, answer.objects, strict=True):
             if stat.exists:
@@ -242,9 +251,27 @@ class ObjectsClient:
 
         That is the same argument of many calls, or one that a call gives back.
         """
-        if self._local is None or view.nbytes < LEAST_BYTES or self._known.likely(view.nbytes):
+        if self._local is None or not self._is_news(view):
             return None
         return self._local.draft(view)
+
+    def _is_news(self, view: memoryview) -> bool:
+        """Whether it is large, and not likely to be there."""
+        return view.nbytes >= LEAST_BYTES and not self._known.likely(view.nbytes)
+
+    def _send_named_last(self, view: memoryview) -> str:
+        """In chunks, while the digest is found."""
+        digest = _Digest(view)
+
+        def parts() -> Iterator[objects_pb2.PutObjectRequest]:
+            for chunk in _slices(view):
+                yield objects_pb2.PutObjectRequest(chunk=chunk)
+            yield objects_pb2.PutObjectRequest(digest=digest.found())
+
+        answer = self._put(objects_pb2.ObjectRef(size_bytes=view.nbytes), parts)
+        self._known.add(answer.object.digest)
+        self._known.note(view.nbytes, was_there=answer.existed)
+        return answer.object.digest
 
     def _send_bytes(self, digest: str, view: memoryview, early: LocalDraft | None) -> None:
         """As a file, where the service's folder is within reach, else in chunks."""
@@ -269,25 +296,35 @@ class ObjectsClient:
     def _send(
         self, digest: str, size: int, chunks: Callable[[], Iterator[bytes]], draft: str = ""
     ) -> None:
-        header = objects_pb2.PutObjectRequest.Header(
-            object=objects_pb2.ObjectRef(digest=digest, size_bytes=size),
-            holder=self._holder,
-            draft=draft,
-        )
+        def parts() -> Iterator[objects_pb2.PutObjectRequest]:
+            return (objects_pb2.PutObjectRequest(chunk=chunk) for chunk in chunks())
+
+        self._put(objects_pb2.ObjectRef(digest=digest, size_bytes=size), parts, draft)
+
+    def _put(
+        self,
+        ref: objects_pb2.ObjectRef,
+        parts: Callable[[], Iterator[objects_pb2.PutObjectRequest]],
+        draft: str = "",
+    ) -> objects_pb2.PutObjectResponse:
+        header = objects_pb2.PutObjectRequest.Header(object=ref, holder=self._holder, draft=draft)
         sent = 0
 
         def requests() -> Iterator[objects_pb2.PutObjectRequest]:
             nonlocal sent
             yield objects_pb2.PutObjectRequest(header=header)
-            for chunk in chunks():
-                yield objects_pb2.PutObjectRequest(chunk=chunk)
+            for part in parts():
+                yield part
                 sent += 1
 
-        def send(route: Route) -> None:
+        def send(route: Route) -> objects_pb2.PutObjectResponse:
             stub = route.stub("objects")
-            stub.PutObject(requests(), metadata=route.endpoint.metadata)
+            answer: objects_pb2.PutObjectResponse = stub.PutObject(
+                requests(), metadata=route.endpoint.metadata
+            )
+            return answer
 
-        self._connection.transfer(send, lambda: sent)
+        return self._connection.transfer(send, lambda: sent)
 
     def _get(self, digest: str, target: _Memory | _File) -> None:
         def receive(route: Route) -> None:
@@ -304,6 +341,24 @@ class ObjectsClient:
 
         self._connection.transfer(receive, lambda: target.received)
         self._known.add(digest)
+
+
+class _Digest:
+    """Found by a thread of its own."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._digest = ""
+        self._thread = threading.Thread(target=self._work, name="gridloom-digest", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        self._digest = digest_of(self._view)
+
+    def found(self) -> str:
+        """It, as soon as it is there."""
+        self._thread.join()
+        return self._digest
 
 
 class _Memory:

@@ -132,6 +132,25 @@ class Objects:
         self._meters.received_bytes.inc(ref.size_bytes)
         return False
 
+    async def put_named_last(
+        self, size_bytes: int, chunks: AsyncIterator[bytes], digest: Callable[[], str], holder: str
+    ) -> tuple[ObjectRef, bool]:
+        """As `put`, of an object whose digest is known once its chunks have come."""
+        unnamed = ObjectRef("", size_bytes)
+        self._check_size(unnamed)
+        draft = await self._in_thread(self._new_draft, unnamed, "")
+        try:
+            upload = Upload(unnamed, draft, self._threads, self._policy.chunk_bytes)
+            await upload.receive(chunks, digest)
+            ref = ObjectRef(digest(), size_bytes)
+            existed = await self._adopt(ref, holder)
+            if not existed:
+                await self._finished(self._settle(ref, draft, holder))
+        finally:
+            await self._finished(self._in_thread(draft.discard))
+        self._meters.received_bytes.inc(size_bytes)
+        return ref, existed
+
     async def _adopt(self, ref: ObjectRef, holder: str) -> bool:
         """Use what is there already, if it is whole."""
         found = await self._database.read(partial(catalogue.find, digests=[ref.digest]))

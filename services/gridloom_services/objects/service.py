@@ -37,8 +37,14 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         """Header, then chunks."""
         del context
         header = await _header(request_iterator)
-        ref = _ref(header.object)
         holder = _holder(header.holder)
+        if not header.object.digest and not header.draft:
+            last = _Last(request_iterator)
+            size = _size(header.object)
+            put = self._objects.put_named_last(size, last.chunks(), last.digest, holder)
+            ref, existed = await put
+            return pb.PutObjectResponse(object=_object(ref), existed=existed)
+        ref = _ref(header.object)
         chunks = _chunks(request_iterator)
         existed = await self._objects.put(ref, chunks, holder, header.draft)
         return pb.PutObjectResponse(object=_object(ref), existed=existed)
@@ -111,7 +117,33 @@ async def _chunks(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator
         yield request.chunk
 
 
+class _Last:
+    """The parts of a put whose digest comes last."""
+
+    def __init__(self, requests: AsyncIterator[pb.PutObjectRequest]) -> None:
+        self._requests = requests
+        self._digest = ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The content; after it the digest is known."""
+        async for request in self._requests:
+            if request.WhichOneof("part") == "digest":
+                self._digest = request.digest
+                return
+            if request.WhichOneof("part") != "chunk":
+                raise InvalidRequestError("after the header come chunks", field="chunk")
+            yield request.chunk
+
+    def digest(self) -> str:
+        """InvalidRequestError where none has come."""
+        return check_digest(self._digest)
+
+
 def _ref(given: pb.ObjectRef) -> ObjectRef:
+    return ObjectRef(check_digest(given.digest), _size(given))
+
+
+def _size(given: pb.ObjectRef) -> int:
     if given.size_bytes < 0:
         raise InvalidRequestError(
             f"an object cannot have {given.size_bytes} bytes",
@@ -119,7 +151,7 @@ def _ref(given: pb.ObjectRef) -> ObjectRef:
             given=given.size_bytes,
             allowed="0 or more",
         )
-    return ObjectRef(check_digest(given.digest), given.size_bytes)
+    return given.size_bytes
 
 
 def _local(folder: LocalFolder, reserve_bytes: int) -> pb.LocalStore:

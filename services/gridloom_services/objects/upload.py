@@ -9,7 +9,7 @@ from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.objects.ref import Sha256
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
 
     from gridloom_services.objects.ref import ObjectRef
@@ -27,8 +27,13 @@ class Upload:
         self._sha256 = Sha256()
         self._received = 0
 
-    async def receive(self, chunks: AsyncIterator[bytes]) -> None:
-        """Take in all chunks. InvalidRequestError where size or digest are not as promised."""
+    async def receive(
+        self, chunks: AsyncIterator[bytes], digest: Callable[[], str] | None = None
+    ) -> None:
+        """Take in all chunks. InvalidRequestError where size or digest are not as promised.
+
+        `digest` gives what was promised where that comes last.
+        """
         writing: asyncio.Future[None] | None = None
         try:
             async for chunk in chunks:
@@ -42,7 +47,7 @@ class Upload:
                 await asyncio.wait([writing])
         if writing is not None:
             writing.result()
-        self._check_whole()
+        self._check_whole(self._ref.digest if digest is None else digest())
 
     def _in_thread(self, chunk: bytes) -> asyncio.Future[None]:
         return asyncio.get_running_loop().run_in_executor(self._threads, self._take, chunk)
@@ -63,16 +68,16 @@ class Upload:
         if self._received > self._ref.size_bytes:
             raise self._wrong_size(f"more than the {self._ref.size_bytes} bytes announced came")
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, digest: str) -> None:
         if self._received != self._ref.size_bytes:
             raise self._wrong_size(
                 f"{self._received} bytes came, {self._ref.size_bytes} were announced"
             )
-        if self._sha256.digest != self._ref.digest:
+        if self._sha256.digest != digest:
             raise InvalidRequestError(
                 "the content does not have the digest that was announced",
                 field="object.digest",
-                given=self._ref.digest,
+                given=digest,
                 allowed=self._sha256.digest,
             )
 

@@ -56,6 +56,23 @@ def test_what_is_there_is_not_sent_again(client, service):
     assert (service.stats, service.puts) == (1, 0)
 
 
+def test_a_large_content_goes_while_its_digest_is_found(client, service):
+    client.missing(["sha256:unknown"])  # where the service is, is known from then on
+    service.break_after = 1
+    assert client.put_bytes(LARGE) == digest_of(LARGE)
+    assert (service.stored, service.named_last) == ({digest_of(LARGE): LARGE}, 2)
+    assert client.put_bytes(b"small") in service.stored
+    assert service.named_last == 2
+
+
+def test_a_service_that_wants_the_digest_first_gets_it_first(client, service):
+    service.takes_named_last = False
+    client.missing(["sha256:unknown"])
+    for content in (LARGE, LARGE[::-1]):
+        assert service.stored[client.put_bytes(content)] == content
+    assert service.puts == 3
+
+
 def test_what_was_seen_long_ago_is_asked_for_again(connection, service):
     now = [0.0]
     client = ObjectsClient(connection, clock=lambda: now[0])

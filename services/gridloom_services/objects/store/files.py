@@ -13,6 +13,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from gridloom.pages import write_back
+
 from gridloom_services.objects.store.base import LocalFolder
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "sha256:"
 
 _DRAFT = re.compile(r"[0-9a-f]{32}")
+_BEGUN_AT_ONCE = 8 << 20
 _ABANDONED_S = 24 * 3600.0
 
 
@@ -125,6 +128,8 @@ class DraftFile:
         self._path = path
         self._descriptor = os.open(path, flags, 0o600)
         self._is_open = True
+        # How much was written, and of how much the disk was told.
+        self._written = self._begun = 0
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -134,7 +139,12 @@ class DraftFile:
         """To the page cache; the disk has it after `commit`."""
         view = memoryview(data)
         while view:
-            view = view[os.write(self._descriptor, view) :]
+            size = os.write(self._descriptor, view)
+            self._written += size
+            view = view[size:]
+        if self._written - self._begun >= _BEGUN_AT_ONCE:
+            write_back(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written
 
     def commit(self, digest: str) -> None:
         """File first, then its name: a crash leaves the whole content or a draft."""

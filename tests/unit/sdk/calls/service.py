@@ -121,10 +121,12 @@ class ObjectsService(objects_pb2_grpc.ObjectsServiceServicer):
         return bytearray(self.stored[digest])
 
     def PutObject(self, request_iterator, context):  # noqa: N802
-        header = next(request_iterator).header
-        data = b"".join(request.chunk for request in request_iterator)
-        self.stored[header.object.digest] = data
-        return objects_pb2.PutObjectResponse(object=header.object)
+        ref = next(request_iterator).header.object
+        parts = list(request_iterator)
+        data = b"".join(part.chunk for part in parts)
+        ref.digest = ref.digest or parts[-1].digest
+        self.stored[ref.digest] = data
+        return objects_pb2.PutObjectResponse(object=ref)
 
     def GetObject(self, request, context):  # noqa: N802
         data = self.stored[request.digest]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gridloom/api/objects/v1/objects.proto\x12\x17gridloom.api.objects.v1\"/\n\tObjectRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xcc\x01\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.gridloom.api.objects.v1.PutObjectRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a[\n\x06Header\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05\x64raft\x18\x03 \x01(\tB\x06\n\x04part\"X\n\x11PutObjectResponse\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"H\n\x10GetObjectRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x14\n\x0clength_bytes\x18\x03 \x01(\x03\"V\n\x11GetObjectResponse\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"<\n\x12StatObjectsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\x12\x15\n\rshared_memory\x18\x02 \x01(\x08\"\xbd\x01\n\x13StatObjectsResponse\x12\x34\n\x07objects\x18\x01 \x03(\x0b\x32#.gridloom.api.objects.v1.ObjectStat\x12\x32\n\x05local\x18\x02 \x01(\x0b\x32#.gridloom.api.objects.v1.LocalStore\x12<\n\rshared_memory\x18\x03 \x01(\x0b\x32%.gridloom.api.objects.v1.SharedMemory\"C\n\x0cSharedMemory\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04mark\x18\x02 \x01(\x0c\x12\x15\n\rreserve_bytes\x18\x03 \x01(\x03\"A\n\nLocalStore\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04mark\x18\x02 \x01(\x0c\x12\x15\n\rreserve_bytes\x18\x03 \x01(\x03\"P\n\nObjectStat\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06\x65xists\x18\x02 \x01(\x08\"5\n\x12HoldObjectsRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x0f\n\x07\x64igests\x18\x02 \x03(\t\"&\n\x13HoldObjectsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\"\'\n\x15ReleaseObjectsRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\"\x18\n\x16ReleaseObjectsResponse2\xa3\x04\n\x0eObjectsService\x12\x64\n\tPutObject\x12).gridloom.api.objects.v1.PutObjectRequest\x1a*.gridloom.api.objects.v1.PutObjectResponse(\x01\x12\x64\n\tGetObject\x12).gridloom.api.objects.v1.GetObjectRequest\x1a*.gridloom.api.objects.v1.GetObjectResponse0\x01\x12h\n\x0bStatObjects\x12+.gridloom.api.objects.v1.StatObjectsRequest\x1a,.gridloom.api.objects.v1.StatObjectsResponse\x12h\n\x0bHoldObjects\x12+.gridloom.api.objects.v1.HoldObjectsRequest\x1a,.gridloom.api.objects.v1.HoldObjectsResponse\x12q\n\x0eReleaseObjects\x12..gridloom.api.objects.v1.ReleaseObjectsRequest\x1a/.gridloom.api.objects.v1.ReleaseObjectsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gridloom/api/objects/v1/objects.proto\x12\x17gridloom.api.objects.v1\"/\n\tObjectRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xde\x01\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.gridloom.api.objects.v1.PutObjectRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x64igest\x18\x03 \x01(\tH\x00\x1a[\n\x06Header\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05\x64raft\x18\x03 \x01(\tB\x06\n\x04part\"X\n\x11PutObjectResponse\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"H\n\x10GetObjectRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x14\n\x0clength_bytes\x18\x03 \x01(\x03\"V\n\x11GetObjectResponse\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"<\n\x12StatObjectsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\x12\x15\n\rshared_memory\x18\x02 \x01(\x08\"\xbd\x01\n\x13StatObjectsResponse\x12\x34\n\x07objects\x18\x01 \x03(\x0b\x32#.gridloom.api.objects.v1.ObjectStat\x12\x32\n\x05local\x18\x02 \x01(\x0b\x32#.gridloom.api.objects.v1.LocalStore\x12<\n\rshared_memory\x18\x03 \x01(\x0b\x32%.gridloom.api.objects.v1.SharedMemory\"C\n\x0cSharedMemory\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04mark\x18\x02 \x01(\x0c\x12\x15\n\rreserve_bytes\x18\x03 \x01(\x03\"A\n\nLocalStore\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0c\n\x04mark\x18\x02 \x01(\x0c\x12\x15\n\rreserve_bytes\x18\x03 \x01(\x03\"P\n\nObjectStat\x12\x32\n\x06object\x18\x01 \x01(\x0b\x32\".gridloom.api.objects.v1.ObjectRef\x12\x0e\n\x06\x65xists\x18\x02 \x01(\x08\"5\n\x12HoldObjectsRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x0f\n\x07\x64igests\x18\x02 \x03(\t\"&\n\x13HoldObjectsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\"\'\n\x15ReleaseObjectsRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\"\x18\n\x16ReleaseObjectsResponse2\xa3\x04\n\x0eObjectsService\x12\x64\n\tPutObject\x12).gridloom.api.objects.v1.PutObjectRequest\x1a*.gridloom.api.objects.v1.PutObjectResponse(\x01\x12\x64\n\tGetObject\x12).gridloom.api.objects.v1.GetObjectRequest\x1a*.gridloom.api.objects.v1.GetObjectResponse0\x01\x12h\n\x0bStatObjects\x12+.gridloom.api.objects.v1.StatObjectsRequest\x1a,.gridloom.api.objects.v1.StatObjectsResponse\x12h\n\x0bHoldObjects\x12+.gridloom.api.objects.v1.HoldObjectsRequest\x1a,.gridloom.api.objects.v1.HoldObjectsResponse\x12q\n\x0eReleaseObjects\x12..gridloom.api.objects.v1.ReleaseObjectsRequest\x1a/.gridloom.api.objects.v1.ReleaseObjectsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,33 +34,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTREF']._serialized_start=66
   _globals['_OBJECTREF']._serialized_end=113
   _globals['_PUTOBJECTREQUEST']._serialized_start=116
-  _globals['_PUTOBJECTREQUEST']._serialized_end=320
-  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_start=221
-  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_end=312
-  _globals['_PUTOBJECTRESPONSE']._serialized_start=322
-  _globals['_PUTOBJECTRESPONSE']._serialized_end=410
-  _globals['_GETOBJECTREQUEST']._serialized_start=412
-  _globals['_GETOBJECTREQUEST']._serialized_end=484
-  _globals['_GETOBJECTRESPONSE']._serialized_start=486
-  _globals['_GETOBJECTRESPONSE']._serialized_end=572
-  _globals['_STATOBJECTSREQUEST']._serialized_start=574
-  _globals['_STATOBJECTSREQUEST']._serialized_end=634
-  _globals['_STATOBJECTSRESPONSE']._serialized_start=637
-  _globals['_STATOBJECTSRESPONSE']._serialized_end=826
-  _globals['_SHAREDMEMORY']._serialized_start=828
-  _globals['_SHAREDMEMORY']._serialized_end=895
-  _globals['_LOCALSTORE']._serialized_start=897
-  _globals['_LOCALSTORE']._serialized_end=962
-  _globals['_OBJECTSTAT']._serialized_start=964
-  _globals['_OBJECTSTAT']._serialized_end=1044
-  _globals['_HOLDOBJECTSREQUEST']._serialized_start=1046
-  _globals['_HOLDOBJECTSREQUEST']._serialized_end=1099
-  _globals['_HOLDOBJECTSRESPONSE']._serialized_start=1101
-  _globals['_HOLDOBJECTSRESPONSE']._serialized_end=1139
-  _globals['_RELEASEOBJECTSREQUEST']._serialized_start=1141
-  _globals['_RELEASEOBJECTSREQUEST']._serialized_end=1180
-  _globals['_RELEASEOBJECTSRESPONSE']._serialized_start=1182
-  _globals['_RELEASEOBJECTSRESPONSE']._serialized_end=1206
-  _globals['_OBJECTSSERVICE']._serialized_start=1209
-  _globals['_OBJECTSSERVICE']._serialized_end=1756
+  _globals['_PUTOBJECTREQUEST']._serialized_end=338
+  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_start=239
+  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_end=330
+  _globals['_PUTOBJECTRESPONSE']._serialized_start=340
+  _globals['_PUTOBJECTRESPONSE']._serialized_end=428
+  _globals['_GETOBJECTREQUEST']._serialized_start=430
+  _globals['_GETOBJECTREQUEST']._serialized_end=502
+  _globals['_GETOBJECTRESPONSE']._serialized_start=504
+  _globals['_GETOBJECTRESPONSE']._serialized_end=590
+  _globals['_STATOBJECTSREQUEST']._serialized_start=592
+  _globals['_STATOBJECTSREQUEST']._serialized_end=652
+  _globals['_STATOBJECTSRESPONSE']._serialized_start=655
+  _globals['_STATOBJECTSRESPONSE']._serialized_end=844
+  _globals['_SHAREDMEMORY']._serialized_start=846
+  _globals['_SHAREDMEMORY']._serialized_end=913
+  _globals['_LOCALSTORE']._serialized_start=915
+  _globals['_LOCALSTORE']._serialized_end=980
+  _globals['_OBJECTSTAT']._serialized_start=982
+  _globals['_OBJECTSTAT']._serialized_end=1062
+  _globals['_HOLDOBJECTSREQUEST']._serialized_start=1064
+  _globals['_HOLDOBJECTSREQUEST']._serialized_end=1117
+  _globals['_HOLDOBJECTSRESPONSE']._serialized_start=1119
+  _globals['_HOLDOBJECTSRESPONSE']._serialized_end=1157
+  _globals['_RELEASEOBJECTSREQUEST']._serialized_start=1159
+  _globals['_RELEASEOBJECTSREQUEST']._serialized_end=1198
+  _globals['_RELEASEOBJECTSRESPONSE']._serialized_start=1200
+  _globals['_RELEASEOBJECTSRESPONSE']._serialized_end=1224
+  _globals['_OBJECTSSERVICE']._serialized_start=1227
+  _globals['_OBJECTSSERVICE']._serialized_end=1774
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,9 @@ class PutObjectRequest(_message.Message):
         follow. Who can write there answers for the digest, which is not checked then.
         """
         @_builtins.property
-        def object(self) -> Global___ObjectRef: ...
+        def object(self) -> Global___ObjectRef:
+            """Without a digest: it comes after the chunks, so that it is found while they are sent."""
+
         def __init__(
             self,
             *,
@@ -77,7 +79,9 @@ class PutObjectRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
+    digest: _builtins.str
     @_builtins.property
     def header(self) -> Global___PutObjectRequest.Header: ...
     def __init__(
@@ -85,12 +89,13 @@ class PutObjectRequest(_message.Message):
         *,
         header: Global___PutObjectRequest.Header | None = ...,
         chunk: _builtins.bytes = ...,
+        digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "digest", b"digest", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "digest", b"digest", "header", b"header", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk", "digest"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
