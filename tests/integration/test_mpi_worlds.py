@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -138,3 +139,16 @@ def test_a_function_may_reuse_its_ranks(client):
     assert [value for _, value in first + second] == [2, 2, 4, 4]
     assert [pid for pid, _ in first] == [pid for pid, _ in second]
     assert client.mpi.submit(reused.options(result="root"), 3).result(60) == (first[0][0], 6)
+
+
+async def test_a_world_in_an_event_loop_takes_its_calls_one_after_the_other(client):
+    async with (
+        await gridloom.aio.connect(home=client.name) as aio,
+        aio.mpi.world(ranks=2) as world,
+    ):
+        found = await asyncio.gather(*(world.call(total, value) for value in range(3)))
+        assert [[values[1] for values in call] for call in found] == [[0, 0], [2, 2], [4, 4]]
+        assert len({values[0] for call in found for values in call}) == 2
+        with pytest.raises(ValueError, match="will not"):
+            await world.call(fails_everywhere)
+        assert world.job is not None

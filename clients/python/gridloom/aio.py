@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from gridloom.access.face import AsyncAccess
+    from gridloom.calls.async_future import AsyncCallFuture, AsyncMapResults
     from gridloom.calls.async_pool import AsyncPool
     from gridloom.calls.client import Calls
-    from gridloom.calls.future import CallFuture
-    from gridloom.calls.map import MapResults
     from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
     from gridloom.client import Client
@@ -259,21 +258,32 @@ class AsyncClient:
         """The side that calls Python functions. Its futures and maps may be awaited as they are."""
         return self.sync.calls
 
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> CallFuture[T]:
+    def submit(
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> AsyncCallFuture[T]:
         """Call `function(*args, **kwargs)` on the platform; awaiting the future gives its value."""
-        return self.sync.submit(function, *args, **kwargs)
+        from gridloom.calls.async_future import send_in_loop
+        from gridloom.calls.function import as_function
+
+        known, before = as_function(function)
+        return send_in_loop(self.calls, known, (*before, *args), kwargs, self.connection)
 
     def map(
         self, function: Callable[..., T], /, *iterables: Iterable[Any], **options: Any
-    ) -> MapResults[T]:
+    ) -> AsyncMapResults[T]:
         """Call the function for each item, for `async for`. See `Client.map`."""
-        return self.sync.map(function, *iterables, **options)
+        from gridloom.calls.async_future import AsyncMapResults
+
+        return AsyncMapResults.of(self.sync.map(function, *iterables, **options), self.connection)
 
     def starmap(
         self, function: Callable[..., T], arguments: Iterable[Iterable[Any]], /, **options: Any
-    ) -> MapResults[T]:
+    ) -> AsyncMapResults[T]:
         """Call the function with each tuple of arguments, for `async for`."""
-        return self.sync.starmap(function, arguments, **options)
+        from gridloom.calls.async_future import AsyncMapResults
+
+        done = self.sync.starmap(function, arguments, **options)
+        return AsyncMapResults.of(done, self.connection)
 
     async def map_reduce(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any

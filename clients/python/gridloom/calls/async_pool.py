@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from gridloom.calls.async_future import AsyncCallFuture, AsyncMapResults, send_in_loop
+from gridloom.calls.function import as_function
 from gridloom.calls.pool import Pool, resize_pool
 from gridloom.calls.states import PoolState
 from gridloom.inventory import close_pool, get_pool
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from gridloom import units
     from gridloom.async_channel import AsyncConnection
     from gridloom.calls.events import PoolEvent
-    from gridloom.calls.future import CallFuture
-    from gridloom.calls.map import MapResults
     from gridloom.calls.mapping import MapOptions
     from gridloom.inventory import PoolInfo
     from gridloom.jobs.info import Explanation
@@ -39,9 +39,13 @@ class AsyncPool:
 
     # ---- calls
 
-    def submit(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> CallFuture[R]:
+    def submit(
+        self, function: Callable[..., R], /, *args: Any, **kwargs: Any
+    ) -> AsyncCallFuture[R]:
         """Call the function here; awaiting the future gives its value."""
-        return self.sync.submit(function, *args, **kwargs)
+        known, before = as_function(function)
+        here = self.sync.here(known)
+        return send_in_loop(self.sync.calls, here, (*before, *args), kwargs, self._connection)
 
     def map(
         self,
@@ -49,9 +53,9 @@ class AsyncPool:
         /,
         *iterables: Iterable[Any],
         **options: Unpack[MapOptions],
-    ) -> MapResults[R]:
+    ) -> AsyncMapResults[R]:
         """Call it for each item, for `async for`."""
-        return self.sync.map(function, *iterables, **options)
+        return AsyncMapResults.of(self.sync.map(function, *iterables, **options), self._connection)
 
     def starmap(
         self,
@@ -59,9 +63,11 @@ class AsyncPool:
         arguments: Iterable[Iterable[Any]],
         /,
         **options: Unpack[MapOptions],
-    ) -> MapResults[R]:
+    ) -> AsyncMapResults[R]:
         """Call it with each tuple of arguments, for `async for`."""
-        return self.sync.starmap(function, arguments, **options)
+        return AsyncMapResults.of(
+            self.sync.starmap(function, arguments, **options), self._connection
+        )
 
     async def map_reduce(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any

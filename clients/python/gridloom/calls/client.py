@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 from gridloom import ids
 from gridloom.calls import fork
 from gridloom.calls.function import Function, as_function
+from gridloom.calls.future import CallFuture
 from gridloom.calls.mapping import start_map, start_starmap
 from gridloom.calls.options import CallOptions, call_spec
 from gridloom.calls.output import output_listener
@@ -23,7 +24,6 @@ from gridloom.profiles.options import profile_kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gridloom.calls.future import CallFuture
     from gridloom.calls.map import MapResults
     from gridloom.calls.options import PoolOptions
     from gridloom.calls.pool import Pool
@@ -137,10 +137,14 @@ class Calls:
     # ---- for functions
 
     def send(
-        self, function: Function[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        function: Function[..., R],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        new: Callable[[Session, str], CallFuture[Any]] = CallFuture,
     ) -> CallFuture[R]:
-        """Send one call of a function with its options."""
-        return send_call(function.route(self), args, kwargs)
+        """Send one call of a function with its options; `new` makes its future."""
+        return send_call(function.route(self), args, kwargs, new)
 
     def new_route(self, function: Function[..., Any], group: int = 0) -> Route:
         """The way of a function's calls, in a group of their own where it is not 0."""

@@ -100,6 +100,10 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
         Raises:
             TimeoutError: some have not after that time; the map goes on.
         """
+        self._await_all(timeout)
+        return self.state
+
+    def _await_all(self, timeout: units.Duration | None) -> None:
         self._begun = True
         ends_at = self._ends_at
         if timeout is not None:
@@ -112,11 +116,10 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
                     raise TimeoutError(f"{self.id} is not over after {timeout}")
         finally:
             self._ends_at = ends_at
-        return self.state
 
     def result(self, timeout: units.Duration | None = None) -> list[R]:
         """All results that have not been taken, when the last is here; times out as `wait`."""
-        self.wait(timeout)
+        self._await_all(timeout)
         return list(self)
 
     def cancel(self, grace: units.Duration | None = None) -> None:
@@ -136,6 +139,14 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def hand_over(self) -> tuple[MapRun, dict[str, Any]]:
+        """Its run, and the words for other results of it; these are not used any more."""
+        self._detached = True
+        return self._run, {
+            "return_exceptions": self._return_exceptions,
+            "progress": self._progress,
+        }
 
     def __del__(self) -> None:
         if getattr(self, "_over", True) or self._detached:

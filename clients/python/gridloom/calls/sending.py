@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
     from gridloom.calls.outbox import Sink
     from gridloom.calls.route import Route
+    from gridloom.calls.session import Session
     from gridloom.payload import Encoded
 
 
-def send_call(route: Route, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallFuture[Any]:
-    """Send one call. What it cannot be pickled for is raised here."""
+def send_call(
+    route: Route,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    new: Callable[[Session, str], CallFuture[Any]] = CallFuture,
+) -> CallFuture[Any]:
+    """Send one call; `new` makes its future. What it cannot be pickled for is raised here."""
     session = route.session
     encode = session.codec.encode_arguments
     encoded = encode(args, kwargs, durable=route.durable)
-    future: CallFuture[Any] = CallFuture(session, route.label)
+    future = new(session, route.label)
     if route.is_plain and not encoded.dependencies and not encoded.objects:
         session.outbox.put(route.spec, encoded.data, future)
     else:

@@ -13,7 +13,7 @@ from gridloom.mpi_jobs.future import MpiFuture
 from gridloom.mpi_jobs.job import AsyncMpiJob, MpiJob
 from gridloom.mpi_jobs.options import PROGRAM_WORDS, WORLD_WORDS, checked_options
 from gridloom.mpi_jobs.request import MpiDraft, mpi_draft
-from gridloom.mpi_jobs.world import World, shared_worlds
+from gridloom.mpi_jobs.world import AsyncWorld, World, shared_worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,6 +97,10 @@ class AsyncMpi:
     ) -> MpiFuture[Any]:
         """Run a `@gridloom.mpi` function on its ranks: await the future for the results."""
         return await asyncio.to_thread(self._client.sync.mpi.submit, function, *args, **kwargs)
+
+    def world(self, **options: Unpack[WorldOptions]) -> AsyncWorld:
+        """Ranks that stay: `async with client.mpi.world(ranks=4) as world: await world.call(f)`."""
+        return AsyncWorld(self._client.sync.mpi.world(**options))
 
     async def job(self, job_id: str) -> AsyncMpiJob:
         """The handle of an MPI job by its id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 import weakref
@@ -122,6 +123,40 @@ class World:
             if each.kind == ERROR and each.rank == failure.rank:
                 raise raised_on(each, job.id, ranks)
         raise with_rank(job.info, failure)
+
+
+class AsyncWorld:
+    """The same for an event loop: calls are awaited, one after the other in the order they came.
+
+    A call whose task is cancelled goes on to its end; calls that waited behind it do not begin.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.sync = world
+        self._turn = asyncio.Lock()
+
+    @property
+    def job(self) -> MpiJob | None:
+        """The job of the present ranks; None before the first call."""
+        return self.sync.job
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return repr(self.sync)
+
+    async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> list[Any]:
+        """The function's result on each rank; what one of them raises is raised here."""
+        async with self._turn:
+            return await asyncio.to_thread(self.sync.call, function, *args, **kwargs)
+
+    async def close(self) -> None:
+        """End the ranks, after the call that they are in."""
+        await asyncio.to_thread(self.sync.close)
 
 
 class SharedWorlds:

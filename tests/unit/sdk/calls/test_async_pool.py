@@ -30,7 +30,7 @@ def public(kind):
 
 def test_both_faces_of_a_pool_have_the_same_names():
     # An executor of the standard library is of the other face by its nature.
-    assert public(AsyncPool) - {"sync"} == public(Pool) - {"executor"}
+    assert public(AsyncPool) - {"sync"} == public(Pool) - {"executor", "here"}
 
 
 async def test_calls_and_maps_of_a_pool_are_awaited(aio, service):
@@ -63,3 +63,16 @@ async def test_an_error_in_the_block_closes_the_pool(aio, service):
         async with await aio.pool(workers=1) as pool:
             raise RuntimeError("mine")
     assert service.pools[pool.id].state == pool_pb2.POOL_STATE_CLOSED
+
+
+async def test_calls_and_maps_tell_of_themselves_without_blocking_the_loop(aio, service):
+    call = aio.submit(square, 3)
+    assert await call == 9
+    assert (await call.explain()).message == f"{call.id} is SUCCEEDED"
+    assert [line async for line in call.logs()] == []
+    assert await aio.submit(square, call) == 81
+    results = aio.map(square, range(4))
+    assert await results.wait(30) == await results.state
+    assert await results.result() == [0, 1, 4, 9]
+    assert results.id in (await results.explain()).message
+    assert [line async for line in results.logs()] == []
