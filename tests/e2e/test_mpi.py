@@ -11,11 +11,12 @@ from gridloom.jobs.states import JobState
 
 from tests.e2e.support.ranks import (
     HELLO,
+    OVER_TWO_NODES,
     RANKS,
     dies_on,
     fails_on,
-    over_two_nodes,
     shared,
+    too_large_for_one,
     waits,
     where,
 )
@@ -33,7 +34,7 @@ _LENGTH = 10 << 20
 
 
 def test_a_program_on_two_nodes_whose_ranks_speak_for_themselves(client: Client, cluster: Cluster):
-    job = client.mpi.run(["python", "-c", HELLO], **over_two_nodes(client))
+    job = client.mpi.run(["python", "-c", HELLO], **too_large_for_one(client))
     assert job.result(_PATIENCE_S).exit_code == 0
     said = [list(job.logs(rank=rank)) for rank in range(RANKS)]
     assert said[0].pop() == "sum 6"
@@ -43,7 +44,7 @@ def test_a_program_on_two_nodes_whose_ranks_speak_for_themselves(client: Client,
 
 
 def test_a_function_returns_the_results_of_all_ranks(client: Client):
-    future = client.mpi.submit(gridloom.mpi(**over_two_nodes(client))(shared), _LENGTH)
+    future = client.mpi.submit(gridloom.mpi(**OVER_TWO_NODES)(shared), _LENGTH)
     results = future.result(_PATIENCE_S)
     assert [total for total, _ in results] == [6.0] * RANKS
     # Each node's ranks see what the first of them wrote.
@@ -54,21 +55,21 @@ def test_a_function_returns_the_results_of_all_ranks(client: Client):
 
 
 def test_what_a_rank_of_the_other_node_raises_is_raised_with_its_rank(client: Client):
-    fails = gridloom.mpi(**over_two_nodes(client))(fails_on)
+    fails = gridloom.mpi(**OVER_TWO_NODES)(fails_on)
     with pytest.raises(ValueError, match="rank 3 will not") as caught:
         client.mpi.submit(fails, RANKS - 1).result(_PATIENCE_S)
     assert any(f"rank 3 of {RANKS}" in note for note in caught.value.__notes__)
 
 
 def test_a_rank_that_dies_on_the_other_node_is_named(client: Client):
-    dies = gridloom.mpi(**over_two_nodes(client))(dies_on)
+    dies = gridloom.mpi(**OVER_TWO_NODES)(dies_on)
     with pytest.raises(JobFailedError, match="rank 3: exit code 9") as caught:
         client.mpi.submit(dies, RANKS - 1).result(_PATIENCE_S)
     assert caught.value.rank == RANKS - 1
 
 
 def test_a_world_over_two_nodes_takes_one_call_after_the_other(client: Client, cluster: Cluster):
-    with client.mpi.world(**over_two_nodes(client)) as world:
+    with client.mpi.world(**OVER_TWO_NODES) as world:
         assert set(world.call(where)) == set(cluster.workers())
         with pytest.raises(ValueError, match="rank 0 will not"):
             world.call(fails_on, 0)
@@ -76,7 +77,7 @@ def test_a_world_over_two_nodes_takes_one_call_after_the_other(client: Client, c
 
 
 def test_ranks_that_are_cancelled_leave_nothing(client: Client, release: Release):
-    future = client.mpi.submit(gridloom.mpi(**over_two_nodes(client))(waits))
+    future = client.mpi.submit(gridloom.mpi(**OVER_TWO_NODES)(waits))
     job = client.mpi.job(future.id)
     eventually_now(lambda: job.state is JobState.RUNNING)
     job.cancel()
@@ -87,7 +88,7 @@ def test_ranks_that_are_cancelled_leave_nothing(client: Client, release: Release
 
 
 def test_a_gang_has_a_policy_that_lets_in_its_own_pods_alone(client: Client, release: Release):
-    future = client.mpi.submit(gridloom.mpi(**over_two_nodes(client))(waits))
+    future = client.mpi.submit(gridloom.mpi(**OVER_TWO_NODES)(waits))
     job = client.mpi.job(future.id)
     eventually_now(lambda: job.state is JobState.RUNNING)
     name = job.id.replace("_", "-").lower()

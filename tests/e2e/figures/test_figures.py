@@ -14,7 +14,7 @@ from gridloom.jobs.states import JobState
 from tests.e2e.cluster.cluster import kubectl_program
 from tests.e2e.images.build import Image, own_python
 from tests.e2e.machine.run import run, say
-from tests.e2e.support.ranks import over_two_nodes, where
+from tests.e2e.support.ranks import OVER_TWO_NODES, where
 
 if TYPE_CHECKING:
     from gridloom.client import Client
@@ -58,13 +58,12 @@ def test_a_pool_from_zero_to_its_first_result(client: Client):
 def test_ranks_over_two_nodes_from_submit_until_all_have_met(client: Client):
     functions, worlds, calls = [], [], []
     for _ in range(_POOLS):
-        words = over_two_nodes(client)
         began = time.monotonic()
-        nodes = client.mpi.submit(gridloom.mpi(**words)(where)).result()
+        nodes = client.mpi.submit(gridloom.mpi(**OVER_TWO_NODES)(where)).result()
         functions.append(time.monotonic() - began)
         assert len(set(nodes)) > 1
         began = time.monotonic()
-        with client.mpi.world(**words) as world:
+        with client.mpi.world(**OVER_TWO_NODES) as world:
             world.call(where)
             worlds.append(time.monotonic() - began)
             began = time.monotonic()

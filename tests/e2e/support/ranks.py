@@ -1,4 +1,4 @@
-"""Four ranks that no node can hold alone, and what they run."""
+"""Four ranks over two nodes, and what they run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,16 @@ if comm.rank == 0:
 """
 
 
-def over_two_nodes(client: Client) -> dict[str, Any]:
-    """Words of an MPI job: half of what the smaller node has for each rank."""
+OVER_TWO_NODES: dict[str, Any] = {
+    "ranks": RANKS,
+    "ranks_per_node": RANKS // 2,
+    "cpus": 0.2,
+    "timeout": "2m",
+}
+
+
+def too_large_for_one(client: Client) -> dict[str, Any]:
+    """Words of an MPI job that no node can hold, and that says nothing of nodes."""
     least = min(node.capacity["cpu"] for node in client.nodes())
     return {"ranks": RANKS, "cpus": least / 2 / 1000, "timeout": "2m"}
 
