@@ -3,6 +3,7 @@
     contest   Gridloom beside its peers, in turns: start, lone calls, floods, maps, arrays
     resting   what an idle platform costs, how long one takes to start, `gridloom run -- echo`
     jobs      how fast command jobs are accepted
+    mpi       MPI jobs beside bare mpiexec: starts, warm calls, messages
     payloads  large arguments and results on the platform's own machine
     calls     the call path with a raw client: its limits, without the SDK
     engine    the scheduling engine: planning, events, memory
@@ -20,7 +21,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("contest", "resting", "calls", "jobs", "payloads", "engine")
+PARTS = ("contest", "resting", "calls", "jobs", "mpi", "payloads", "engine")
 QUICK_ENGINE = ("cycles",)
 
 

@@ -1,4 +1,4 @@
-"""Measures that have no peers: `python -m tests.bench.own calls|jobs|payloads|resting [--quick]`.
+"""Measures that have no peers: `python -m tests.bench.own PART [--quick]`.
 
 A part's figures replace those that it left before.
 """
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("calls", "jobs", "payloads", "resting"))
+    parser.add_argument("part", choices=("calls", "jobs", "mpi", "payloads", "resting"))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()

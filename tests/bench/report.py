@@ -24,6 +24,11 @@ AIMS = {
     "100 MiB array echoed": (">=", 250),
     "idle, processor": ("<=", 0.5),
     "idle, memory": ("<=", 150),
+    "hello on 4 ranks, beyond bare": ("<=", 0.12),
+    "64 ranks, times bare": ("<=", 1.5),
+    "warm call on 2 ranks": ("<=", 5.0),
+    "ping-pong, latency, times bare": ("<=", 1.05),
+    "ping-pong, bandwidth, times bare": (">=", 0.95),
 }
 # A machine that is busier than this with other things gives figures of the machine.
 BUSY = 0.3
@@ -146,7 +151,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the peers")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()
-    names = ("contest.jsonl", "resting.jsonl", "calls.jsonl")
+    names = ("contest.jsonl", "resting.jsonl", "calls.jsonl", "mpi.jsonl")
     figures = [f for name in names for f in Record(options.out / name, fresh=False).figures()]
     rows = summary(figures)
     said = conditions(figures, options.python)

@@ -643,6 +643,21 @@ async def test_everything_can_be_awaited(home):
         assert await gridloom.chord([square.s(n) for n in range(4)], total.s()).submit() == 14
 
 
+async def test_calls_and_maps_tell_of_themselves_in_an_event_loop(home):
+    async with await gridloom.aio.connect(home=home) as client:
+        said = gridloom.function(print).options(capture_output=True, name="said")
+        call = client.submit(said, "one\ntwo")
+        await call
+        assert [line async for line in call.logs(follow=True)][:2] == ["one", "two"]
+        assert [event.state async for event in call.events()][-1] == await call.state
+        assert "SUCCEEDED" in (await call.explain()).message
+        results = client.map(said, ["a", "b"])
+        await results.wait(PATIENCE_S)
+        assert {"a", "b"} <= {line async for line in results.logs(follow=True)}
+        assert [event async for event in results.events()]
+        assert results.id in (await results.explain()).message
+
+
 async def test_the_synchronous_face_works_inside_a_running_loop():
     assert square.submit(4).result(PATIENCE_S) == 16
     assert list(square.map(range(10))) == [n * n for n in range(10)]
