@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.support.release import Release
 
-_JOBS, _POOLS, _CALLS = 9, 5, 1000
+_JOBS, _POOLS = 9, 5
 _IDLE_S = 45.0
 _OF_THE_PLATFORM = (
     "app.kubernetes.io/component in (scheduler,functions,objects,mpi,front,postgresql)"
@@ -72,18 +72,6 @@ def test_ranks_over_two_nodes_from_submit_until_all_have_met(client: Client):
     say(f"4 ranks over 2 nodes, submit to a world whose ranks have met: {_shown(worlds)}")
     say(f"4 ranks over 2 nodes, submit of a function to all results: {_shown(functions)}")
     say(f"4 ranks over 2 nodes, a further call of the world: {_shown(calls)}")
-
-
-def test_a_lone_call_through_the_front(client: Client):
-    found = []
-    with client.pool(workers=1, cpus=0.1) as pool:
-        list(pool.map(same, range(20)))
-        for index in range(_CALLS):
-            began = time.monotonic()
-            assert pool.submit(same, index).result() == index
-            found.append(1000 * (time.monotonic() - began))
-    p50, p99 = statistics.median(found), sorted(found)[_CALLS * 99 // 100]
-    say(f"lone call through the front: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
 
 
 def test_what_the_platform_costs_while_nothing_happens(release: Release):
