@@ -26,6 +26,8 @@ from tests.support.home import Home
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gridloom.mpi_jobs.function import MpiFunction
+
 REPETITIONS = 15
 MANY = 64
 WARM_CALLS = 100
@@ -58,10 +60,14 @@ if comm.rank == 0:
 """
 
 
-@gridloom.mpi(ranks=4)
-def hello(comm: object) -> int:
-    """What each of four ranks answers."""
-    return int(comm.rank)  # type: ignore[attr-defined]
+def hello_of_a_script() -> MpiFunction[[], int]:
+    """As a function of `__main__` it travels by value: ranks do not import this module."""
+
+    @gridloom.mpi(ranks=4)
+    def hello(comm: object) -> int:
+        return int(comm.rank)  # type: ignore[attr-defined]
+
+    return hello
 
 
 def one(comm: object) -> int:
@@ -111,6 +117,7 @@ def beside(
 
 def starts(client: gridloom.Client, times: int) -> Iterator[tuple[str, float, str]]:
     """From submission to all results, and the launcher alone."""
+    hello = hello_of_a_script()
     own, plain = beside(
         lambda: hello.submit_to(client, (), {}).result(), lambda: bare(4, HELLO), times
     )
@@ -159,7 +166,7 @@ def measured(*, quick: bool) -> Iterator[tuple[str, float, str]]:
         try:
             home.gridloom("up", "--cpus", str(MANY))  # more ranks than cores, as bare has them
             with gridloom.connect(home=home.path) as client:
-                hello.submit_to(client, (), {}).result()
+                hello_of_a_script().submit_to(client, (), {}).result()
                 yield from starts(client, times)
                 yield from warm(client)
                 yield from messages(client, max(times // 3, 2))
