@@ -36,6 +36,15 @@ if TYPE_CHECKING:
 PATIENCE_S = 60
 
 
+@gridloom.mpi(ranks=2)
+def meets_and_parts(comm, folder):
+    comm.Barrier()
+    (folder / str(comm.rank)).touch()
+    if comm.rank == 0:
+        time.sleep(600)
+    comm.Barrier()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with running(tmp_path_factory.mktemp("platform") / "home") as home:
@@ -168,6 +177,16 @@ def test_whatever_is_killed_above_the_ranks_none_of_them_survives(client, whom, 
     eventually_now(lambda: len(ranks_of(future.id)) == 3)
     os.kill(process_above(future.id, whom), signal.SIGKILL)
     with pytest.raises(error, match=words):
+        future.result(PATIENCE_S)
+    assert_freed(client, future.id)
+
+
+def test_ranks_whose_proxy_is_killed_amid_their_work_do_not_survive(client, tmp_path):
+    """Hydra's launcher would wait for it for ever."""
+    future = meets_and_parts.options(timeout=None).submit(tmp_path)
+    eventually_now(lambda: len(list(tmp_path.iterdir())) == 2)
+    os.kill(process_above(future.id, "hydra_pmi_proxy"), signal.SIGKILL)
+    with pytest.raises(JobFailedError, match="hydra_pmi_proxy, which starts the ranks, is gone"):
         future.result(PATIENCE_S)
     assert_freed(client, future.id)
 

@@ -26,6 +26,7 @@ from gridloom.worker.mpi.implementations import (
     which,
 )
 from gridloom.worker.mpi.others import NoOthers
+from gridloom.worker.mpi.proxy import PROXY, Proxy
 from gridloom.worker.mpi.scripts import rank_program
 from gridloom.worker.mpi.streams import Ears
 from gridloom.worker.mpi.tagging import Tagger
@@ -74,6 +75,7 @@ class Agent:
     def run(self) -> int:
         """Launch, and stay until the end; the exit code."""
         self._ears = Ears()
+        self._proxy = Proxy(self._ears)
         self._ends_at = time.monotonic() + (self._spec.timeout_s or _NEVER)
         try:
             self._launch()
@@ -81,10 +83,18 @@ class Agent:
             self._failure = failure_of(str(error), exit_code=_EXIT_NOT_FOUND)
         while self._code is None and self._failure is None:
             left_s = self._ends_at - time.monotonic()
-            self._ears.wait(min(max(left_s, 0), _LONGEST_WAIT_S))
+            self._ears.wait(self._proxy.pause_s(min(max(left_s, 0), _LONGEST_WAIT_S)))
             self._look(is_late=time.monotonic() >= self._ends_at)
+            self._look_above()
             self._look_elsewhere()
         return self._finish()
+
+    def _look_above(self) -> None:
+        """What stands between the launcher and the ranks may be gone without a word."""
+        if self._process is not None:
+            self._proxy.look(self._process.pid)
+        if self._proxy.is_lost() and self._code is None:
+            self._failure = self._failure or failure_of(f"{PROXY}, which starts the ranks, is gone")
 
     def _look_elsewhere(self) -> None:
         """Launchers do not see to it that ranks of all hosts end together."""
