@@ -75,6 +75,7 @@ def test_every_job_has_one_end_and_a_whole_log_whatever_is_killed(home, seed):
     stop(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_call_gives_its_result_once_whatever_is_killed(home, seed):
     victims = ("platform", "worker", "pool host", "supervisor")

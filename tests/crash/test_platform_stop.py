@@ -43,6 +43,7 @@ def pass_gate(folder: str) -> str:
     return "through"
 
 
+@pytest.mark.slow
 def test_calls_that_run_when_the_platform_goes_down_end_with_it_and_begin_anew_after_the_next_up(
     home: Home, tmp_path: Path
 ):

@@ -39,6 +39,7 @@ def queue(home, name):
     return found
 
 
+@pytest.mark.slow
 def test_queues_are_made_then_changed_and_never_taken_away(home, tmp_path):
     first = {"chem": {"queues": {"cpu": {"quota": {"cpu": 4, "memory": "2GiB"}}, "old": {}}}}
     done = apply(home, tmp_path, first)

@@ -360,6 +360,7 @@ class TestLifecycle:
         monkeypatch.undo()
         assert gridloom("jobs", "cancel", "--grace", "0", job).code == 0
 
+    @pytest.mark.slow
     def test_who_looks_on_waits_for_the_next_platform_and_starts_none(
         self, gridloom: InProcess, home: Home
     ):

@@ -403,6 +403,7 @@ def rows(home) -> set[str]:
         )
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_keeps_what_it_acknowledged_and_no_litter(tmp_path):
     seed = random.randrange(2**32)
     print("seed", seed)

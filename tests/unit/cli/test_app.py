@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": (),
-    "jobs": (*("list", "show", "logs", "cancel", "retry", "hold", "release", "watch", "exec"),),
+    "jobs": (
+        *("list", "show", "logs", "cancel", "retry", "hold", "release", "watch", "exec", "profile"),
+    ),
     "projects": ("list", "show", "create", "set", "delete"),
     "queues": ("list", "create", "set", "delete"),
     "functions": ("list",),

@@ -15,6 +15,7 @@ from gridloom.api.scheduler.v1 import access_pb2, job_pb2
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.cli import documents
 from gridloom.cli.lifecycle import platform_document
+from gridloom.cli.profiles import profile_document
 from gridloom.cli.scaling_running import study_document
 from gridloom.context import Context
 from gridloom.home import EmbeddedPlatform
@@ -32,6 +33,7 @@ from gridloom.jobs.info import (
 from gridloom.jobs.logs import LogLine, Source
 from gridloom.jobs.states import JobState, PendingReason
 from gridloom.jobs.times import timestamp_of
+from gridloom.profiles.profile import Profile
 
 from tests.unit.sdk.jobs.examples import array, job
 from tests.unit.sdk.studies.test_study import study
@@ -54,6 +56,10 @@ def finished_job() -> Any:
     return read_job(message)
 
 
+def profile(**fields: Any) -> Profile:
+    return Profile("cprofile", 1.0, 1 << 20, 2 << 20, timings={}, stacks={}, **fields)
+
+
 EXAMPLES = {
     "job": documents.job_document(finished_job()),
     "change": documents.change_document(JobChange(7, finished_job(), snapshot=False)),
@@ -69,6 +75,7 @@ EXAMPLES = {
     "pool": documents.plain(
         PoolInfo("p", "", "", "", "IDLE", "", "threads", 0, 0, 0, 0, 0, {}, None, "", NOW)
     ),
+    "profile": profile_document(profile(by_rank={0: profile()}), 5),
     "study": study_document(study({1: [2.0, 2.1], 2: [1.2, 1.1]}), [Path("/s.json")]),
     "function": documents.plain(FunctionInfo("f", "d", 0, 0, 0, 0, 0.0)),
     "context": documents.context_document(Context("lab", address="x"), "lab"),

@@ -14,12 +14,18 @@ from gridloom_services.common.roles import Role
 ROOT = Path(__file__).resolve().parents[3]
 
 
+# Spoken among the processes of one gang, which check each other themselves: no service serves it.
+WITHIN_GANGS = {"gridloom.api.mpi.v1.RankAgentService"}
+
+
 def methods():
-    """Every method of every contract."""
+    """Every method of every contract with a service of the platform."""
     for proto in sorted((ROOT / "proto").rglob("*.proto")):
         inside = proto.relative_to(ROOT / "proto").with_suffix("")
         module = import_module(".".join(inside.parts) + "_pb2")
         for service in module.DESCRIPTOR.services_by_name.values():
+            if service.full_name in WITHIN_GANGS:
+                continue
             for method in service.methods:
                 yield f"/{service.full_name}/{method.name}", method
 
