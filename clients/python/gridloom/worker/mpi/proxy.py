@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gridloom.worker.supervision.processes import children, read_proc
-
 if TYPE_CHECKING:
     from gridloom.worker.mpi.streams import Ears
 
@@ -40,6 +38,9 @@ class Proxy:
         """Find it below the launcher, and listen for its end."""
         if not self._looks:
             return
+        # Loaded while ranks start: the start of an agent is a part of every job's.
+        from gridloom.worker.supervision.processes import children, read_proc
+
         self._looks -= 1
         for pid in children(launcher):
             if read_proc(f"{pid}/comm").strip() == PROXY.encode():
