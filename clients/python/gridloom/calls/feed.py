@@ -112,12 +112,22 @@ class Feed:
     """The way of one source. Any thread may pump; one at a time does."""
 
     def __init__(
-        self, source: Iterator[Item], outlet: Outlet, sizes: ChunkSizes, window: Window
+        self,
+        source: Iterator[Item],
+        outlet: Outlet,
+        sizes: ChunkSizes,
+        window: Window,
+        total: int | None = None,
     ) -> None:
+        """`total` is how many items the source says that it has."""
         self._source = source
         self._outlet = outlet
         self._sizes = sizes
         self._window = window
+        self._total = total
+        self._taken = 0
+        # What was taken to see whether there is more.
+        self._ahead: list[Item] = []
         self._pumping = threading.Lock()
         self.is_exhausted = False
         self._said = False
@@ -153,15 +163,24 @@ class Feed:
 
     def _send_one(self) -> None:
         size = self._sizes.next()
-        items: list[Item] = []
-        try:
-            items.extend(islice(self._source, size))
-        except Exception as error:  # noqa: BLE001  # the user's own iterable
-            self.error, self.is_exhausted = error, True
-        if len(items) < size:
-            self.is_exhausted = True
+        items, self._ahead = self._ahead, []
+        self._take(items, size)
+        if self._taken == self._total and not self.is_exhausted:
+            # Nothing more is to come: then the end is told with these, and not when they are back.
+            self._take(self._ahead, 1)
         if items:
             self._outlet.send(items)
+
+    def _take(self, items: list[Item], size: int) -> None:
+        """Fill them up to that size, or to the end of the source."""
+        before = len(items)
+        try:
+            items.extend(islice(self._source, size - before))
+        except Exception as error:  # noqa: BLE001  # the user's own iterable
+            self.error, self.is_exhausted = error, True
+        self._taken += len(items) - before
+        if len(items) < size:
+            self.is_exhausted = True
 
 
 def zipped(iterables: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Iterator[Item], int | None]:

@@ -76,7 +76,7 @@ class MapRun:
             most_items=most_items,
             is_sized=total is not None,
         )
-        self._feed = Feed(source, self, self._sizes, self._window)
+        self._feed = Feed(source, self, self._sizes, self._window, total)
 
     @property
     def id(self) -> str:

@@ -33,7 +33,7 @@ def feed_of(iterable, *, size=3, **window):
     outlet = Outlet()
     source, total = zipped([iterable], {})
     outlet.window = Window(window.pop("chunks", 2), is_sized=total is not None, **window)
-    return Feed(source, outlet, ChunkSizes(1, fixed=size), outlet.window), outlet
+    return Feed(source, outlet, ChunkSizes(1, fixed=size), outlet.window, total), outlet
 
 
 def test_of_an_endless_source_only_a_window_is_taken():
@@ -43,6 +43,26 @@ def test_of_an_endless_source_only_a_window_is_taken():
     assert outlet.chunks == [[0, 1, 2], [3, 4, 5]]
     assert next(counter) == 6
     assert not feed.is_exhausted
+
+
+def test_the_end_of_a_source_of_known_length_is_told_with_its_last_chunk():
+    """The window is full then, and nothing has to come back first."""
+    feed, outlet = feed_of(range(6))
+    feed.pump(may_wait=True)
+    assert (outlet.chunks, outlet.ended) == ([[0, 1, 2], [3, 4, 5]], 1)
+
+
+class Liar(list):
+    """Says that it has three items."""
+
+    def __len__(self):
+        return 3
+
+
+def test_a_source_that_has_more_than_it_says_is_taken_whole():
+    feed, outlet = feed_of(Liar(range(7)), chunks=9)
+    feed.pump(may_wait=True)
+    assert (outlet.chunks, outlet.ended) == ([[0, 1, 2], [3, 4, 5], [6]], 1)
 
 
 def test_finished_chunks_make_room_for_more():
