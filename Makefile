@@ -109,6 +109,10 @@ images: $(VENV)/.installed-dev ## Build the container images (BASE=a Debian, PYT
 e2e-node-image: $(VENV)/.installed-dev ## Make the node image of the tests' cluster, where no image registry is reached
 	$(BIN)/python -m tests.e2e.node_image $(ARGS)
 
+.PHONY: e2e-prepare
+e2e-prepare: $(VENV)/.installed-dev ## Make ahead what e2e needs: the node image and Gridloom's (E2E_IMAGES=present then takes them)
+	$(BIN)/python -m tests.e2e.cluster prepare
+
 # The cluster goes however the tests end. What it costs to make is kept in ~/.cache/gridloom/e2e.
 .PHONY: e2e
 e2e: $(VENV)/.installed-dev ## Test on a real cluster (KEEP=1 keeps it, ARGS="-k gang" runs a part)

@@ -1,4 +1,10 @@
-"""The tests' cluster by hand: `python -m tests.e2e.cluster up | down | load IMAGE... | shell`."""
+"""The tests' cluster by hand.
+
+python -m tests.e2e.cluster prepare         make what a cluster and an installation start from
+python -m tests.e2e.cluster up | down
+python -m tests.e2e.cluster load IMAGE...
+python -m tests.e2e.cluster shell
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,8 @@ import os
 import sys
 
 from tests.e2e.cluster import cluster
+from tests.e2e.images.build import build
+from tests.e2e.images.wheelhouse import demo_packages
 from tests.e2e.machine.run import StepError, say
 
 
@@ -15,6 +23,8 @@ def main(arguments: list[str]) -> int:
     try:
         if verb == "down":
             cluster.down()
+        elif verb == "prepare":
+            _prepare()
         elif verb == "up":
             _up()
         elif verb == "load":
@@ -28,6 +38,12 @@ def main(arguments: list[str]) -> int:
         say(str(error))
         return 1
     return 0
+
+
+def _prepare() -> None:
+    """All images into docker, which goes on running until `down`."""
+    cluster.prepare()
+    build(worker_packages=demo_packages())
 
 
 def _up() -> None:

@@ -77,9 +77,7 @@ def up() -> Cluster:
     found = existing()
     if found is not None:
         return found
-    image.build_programs()
-    image.own_docker()
-    node_image = _node_image()
+    node_image = prepare()
     run_folder().mkdir(parents=True, exist_ok=True)
     with step("create the cluster"):
         _create(node_image)
@@ -89,6 +87,13 @@ def up() -> Cluster:
         for name in _SYSTEM:
             cluster.kubectl("-n", "kube-system", "rollout", "status", name, _PATIENCE)
     return cluster
+
+
+def prepare() -> str:
+    """Have all that a cluster is made from, in the cache and in docker; its nodes' image."""
+    image.build_programs()
+    image.own_docker()
+    return _node_image()
 
 
 def down() -> None:
