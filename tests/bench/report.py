@@ -62,12 +62,17 @@ def _ratio(medians: dict[Any, float], measure: str, unit: str, contestant: str) 
     others = [
         value
         for (its, _, name), value in medians.items()
-        if its == measure and name != contestant and value
+        if its == measure and _system(name) != _system(contestant) and value
     ]
     own = medians[measure, unit, contestant]
     if not others or not own:
         return None
     return min(others) / own if unit in {"s", "ms"} else own / max(others)
+
+
+def _system(contestant: str) -> str:
+    """What it is, without how it was set up."""
+    return contestant.partition(",")[0]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -125,7 +130,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     )
     for panel, measure in zip(panels[:, 0], shared, strict=True):
         its = sorted((r for r in rows if r["measure"] == measure), key=_order(rows))[::-1]
-        colours = ["#d62728" if r["contestant"] == "gridloom" else "#9aa5b1" for r in its]
+        colours = ["#d62728" if _system(r["contestant"]) == "gridloom" else "#9aa5b1" for r in its]
         panel.barh([r["contestant"] for r in its], [r["median"] for r in its], color=colours)
         for place, row in enumerate(its):
             panel.plot([row["least"], row["most"]], [place, place], color="black", linewidth=1)

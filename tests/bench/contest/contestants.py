@@ -25,6 +25,9 @@ _ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 class Contestant:
     """`begin` to `end`; in between, calls of functions that do next to nothing."""
 
+    # What alone it takes part in; nothing named: all.
+    only: tuple[str, ...] = ()
+
     def begin(self) -> None:
         raise NotImplementedError
 
@@ -78,6 +81,15 @@ class Gridloom(Contestant):
         command = [sys.executable, "-m", "gridloom.cli", "down", "--cancel", "--home"]
         subprocess.run([*command, self._folder.name], check=True, stdout=subprocess.DEVNULL)
         self._folder.cleanup()
+
+
+class GridloomInMemory(Gridloom):
+    """Its large payloads in shared memory, as the peers' are: the call itself is on disk."""
+
+    only = ("array",)
+
+    def array(self, array: Any) -> Any:
+        return self.result(self._gridloom.function(echo, durable=False).submit(array))
 
 
 class ProcessPool(Contestant):
@@ -313,6 +325,7 @@ class Dramatiq(_OnRedis):
 
 CONTESTANTS: dict[str, type[Contestant]] = {
     "gridloom": Gridloom,
+    "gridloom, durable=False": GridloomInMemory,
     "process-pool": ProcessPool,
     "mp-pool": Pool,
     "ray": Ray,
