@@ -51,13 +51,20 @@ class WaitTally:
     def __init__(self, progress: Progress, job_ids: Iterable[str]) -> None:
         self._progress = progress
         self._counts = dict.fromkeys(job_ids, (0, 0, 1))
+        self._sums = (0, 0, len(self._counts))
 
     def see(self, job: JobInfo) -> None:
-        """Look at a job as it is now."""
-        if job.id in self._counts:
-            self._counts[job.id] = _count(job)
-        done, failed, total = (sum(column) for column in zip(*self._counts.values(), strict=True))
-        self._progress.update(done, failed, total)
+        """Look at a job as it is now; what that costs does not grow with the number of jobs."""
+        before = self._counts.get(job.id)
+        if before is not None:
+            now = self._counts[job.id] = _count(job)
+            done, failed, total = self._sums
+            self._sums = (
+                done + now[0] - before[0],
+                failed + now[1] - before[1],
+                total + now[2] - before[2],
+            )
+        self._progress.update(*self._sums)
 
 
 def _count(job: JobInfo) -> tuple[int, int, int]:

@@ -35,6 +35,17 @@ def test_jobs_and_elements_are_counted_together():
     assert bar.seen == [(4, 1, 11), (5, 1, 11), (11, 1, 11)]
 
 
+def test_a_look_at_one_of_very_many_jobs_costs_no_more_than_at_one_of_two():
+    # Were all counted anew at each look, this would take hours.
+    names = [f"{JOB}x{number}" for number in range(100_000)]
+    bar = Bar()
+    tally = WaitTally(bar, [*names, JOB])
+    over = read_job(job("SUCCEEDED"))
+    for _ in names:
+        tally.see(over)
+    assert set(bar.seen) == {(1, 0, 100_001)}
+
+
 def test_one_job_is_called_by_its_id_and_several_are_counted():
     assert work_of([JOB]) == JOB
     assert work_of([JOB, OTHER]) == "the work of 2 jobs"
