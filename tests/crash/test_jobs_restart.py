@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gridloom
@@ -16,7 +17,6 @@ from tests.support.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Looks at its own job, waits for the word, and looks again.
 PROGRAM = """
@@ -46,7 +46,8 @@ def test_a_job_finds_the_platform_that_was_started_again_on_another_port(
         job = client.run([sys.executable, "-c", PROGRAM, str(go)])
         eventually_now(lambda: list(job.logs()) == ["before RUNNING"])
         os.kill(before.pid, signal.SIGKILL)
-        eventually_now(lambda: home.platform.running() is None)
+        # Until nothing of it holds the port.
+        eventually_now(lambda: not Path(f"/proc/{before.pid}").exists())
         host, _, port = before.address.partition(":")
         with socket.create_server((host, int(port))):
             assert home.platform.start().address != before.address

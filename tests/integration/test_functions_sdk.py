@@ -410,10 +410,15 @@ def test_a_map_keeps_order_and_uses_all_workers(client):
 
 @pytest.mark.slow
 def test_a_large_map_of_short_items_needs_few_calls(client):
-    assert list(square.map(range(20_000))) == [n * n for n in range(20_000)]
-    before = client.calls.session.outbox.last
-    assert sum(square.map(range(20_000))) == sum(n * n for n in range(20_000))
-    assert client.calls.session.outbox.last - before <= 64
+    outbox = client.calls.session.outbox
+
+    def calls_needed():
+        before = outbox.last
+        assert list(square.map(range(20_000))) == [n * n for n in range(20_000)]
+        return outbox.last - before
+
+    # What an item takes is measured: where the machine stood still meanwhile, it seems long.
+    eventually_now(lambda: calls_needed() <= 64)
 
 
 def test_errors_of_items_are_theirs_alone():
@@ -470,9 +475,17 @@ def test_no_more_than_max_parallel_items_run_at_once(tmp_path):
     assert set(seen) == {1}
 
 
-def test_results_as_they_complete():
-    order = list(nap.starmap([(0.8, "late"), (0, "soon")], order="completed", chunk_size=1))
-    assert order == ["soon", "late"]
+def test_results_as_they_complete(tmp_path):
+    def when_there(path, name):
+        eventually_now(path.exists)
+        return name
+
+    go = tmp_path / "go"
+    items = [(go, "late"), (tmp_path, "soon")]
+    results = gridloom.function(when_there).starmap(items, order="completed", chunk_size=1)
+    assert next(results) == "soon"
+    go.touch()
+    assert list(results) == ["late"]
 
 
 def test_an_early_end_cancels_what_is_left(client):

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from gridloom.cli.__main__ import run
 from gridloom.home import EmbeddedPlatform
 
+from tests.support.chaos import processes_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -79,7 +81,10 @@ class Home:
     def close(self) -> None:
         record = self.platform.running()
         if record is None:
-            return
+            if not processes_of(self.path):
+                return
+            # It was killed, and has left jobs behind: they are its own to end.
+            record = self.platform.start()
         self.gridloom("down", "--cancel")
         with suppress(ProcessLookupError):
             os.kill(record.pid, signal.SIGKILL)

@@ -43,6 +43,8 @@ _LOG_LINES_SHOWN = 15
 # How a platform that cannot serve says why, for people.
 _COMPLAINT = "gridloom: "
 
+# Of /proc/PID/stat, after the state.
+_THREADS = 16
 # What a job's processes are told belongs to them, not to a platform that one of them starts.
 _GANG_VARIABLES = (
     "GRIDLOOM_ADDRESS",
@@ -73,12 +75,8 @@ class PlatformRecord:
     @property
     def is_answering(self) -> bool:
         """Its process lives and its port takes connections."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        if not _is_alive(self.pid):
             return False
-        except PermissionError:
-            pass  # another user's process: the port has the say
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=_CONNECT_PATIENCE_S).close()
@@ -272,6 +270,20 @@ class EmbeddedPlatform:
                 " be read"
             ) from None
         return Endpoint(record.address, token=token)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether any of it runs; that its parent has yet to hear of its end says nothing."""
+    try:
+        os.kill(pid, 0)
+        said = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's process, or no Linux
+        return True
+    state, *others = said.rpartition(")")[2].split()
+    # The first thread may be over while others hold the port and the folder still.
+    return state != "Z" or int(others[_THREADS]) > 1
 
 
 def _leave(process: subprocess.Popen[bytes]) -> None:

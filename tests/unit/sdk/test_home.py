@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from gridloom.errors import (
     UnavailableError,
     VersionMismatchError,
 )
-from gridloom.home import EmbeddedPlatform, StartOptions, default_home
+from gridloom.home import EmbeddedPlatform, PlatformRecord, StartOptions, default_home
 from gridloom.version import PROTOCOL
 
 if TYPE_CHECKING:
@@ -184,3 +185,17 @@ def test_without_the_platform_distribution_the_message_says_what_to_install(tmp_
 def test_the_home_is_where_the_environment_says(tmp_path: Path):
     assert default_home({"GRIDLOOM_HOME": str(tmp_path)}) == tmp_path
     assert default_home({}).name == ".gridloom"
+
+
+def test_one_that_was_killed_does_not_run_though_its_port_is_another_s_by_now(tmp_path: Path):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process,
+    ):
+        port = other.getsockname()[1]
+        token = str(tmp_path / "token")
+        record = PlatformRecord(f"127.0.0.1:{port}", process.pid, 0.0, token, "0", PROTOCOL)
+        assert record.is_answering
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not record.is_answering
