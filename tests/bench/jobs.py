@@ -7,9 +7,13 @@ acknowledged job is on disk.
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +28,7 @@ REPETITIONS = 5
 JOBS = 5_000
 BATCH = 1_000
 ELEMENTS = 100_000
+SUBMITTERS = 2
 
 
 def batches(client: gridloom.Client) -> float:
@@ -35,6 +40,35 @@ def batches(client: gridloom.Client) -> float:
             [{"command": ["true", str(number)], "labels": {"bench": "a"}} for number in numbers]
         )
     return JOBS / (time.perf_counter() - started)
+
+
+def submitters(client: gridloom.Client) -> float:
+    """The same of several clients at once: the platform need not wait for what one prepares."""
+    spawned = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, mp_context=spawned))
+            for _ in range(SUBMITTERS)
+        ]
+        for pool in pools:
+            pool.submit(_connect, client.name).result()
+        started = time.perf_counter()
+        for each in [pool.submit(_submit, client.name) for pool in pools]:
+            each.result()
+        return SUBMITTERS * JOBS / (time.perf_counter() - started)
+
+
+@functools.cache
+def _connected(home: str) -> gridloom.Client:
+    return gridloom.connect(home=home)
+
+
+def _connect(home: str) -> None:
+    _connected(home).nodes()
+
+
+def _submit(home: str) -> None:
+    batches(_connected(home))
 
 
 def one_by_one(client: gridloom.Client) -> float:
@@ -54,6 +88,7 @@ def array(client: gridloom.Client) -> float:
 
 MEASURES: tuple[tuple[str, Callable[[gridloom.Client], float], str], ...] = (
     (f"jobs in batches of {BATCH:,}", batches, "jobs/s"),
+    (f"the same of {SUBMITTERS} clients at once", submitters, "jobs/s"),
     ("jobs one by one", one_by_one, "jobs/s"),
     (f"an array of {ELEMENTS:,}", array, "s"),
 )
