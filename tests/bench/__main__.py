@@ -5,6 +5,7 @@
     jobs      how fast command jobs are accepted
     mpi       MPI jobs beside bare mpiexec: starts, warm calls, messages
     payloads  large arguments and results on the platform's own machine
+    served    calls to the services apart, on PostgreSQL
     calls     the call path with a raw client: its limits, without the SDK
     engine    the scheduling engine: planning, events, memory
 
@@ -21,7 +22,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("contest", "resting", "calls", "jobs", "mpi", "payloads", "engine")
+PARTS = ("contest", "resting", "calls", "served", "jobs", "mpi", "payloads", "engine")
 QUICK_ENGINE = ("cycles",)
 
 

@@ -22,12 +22,14 @@ _PREFIX = "gridloom-pg-"
 _START_PATIENCE_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
-# Nothing here must survive a power failure.
-_SETTINGS = {
-    "listen_addresses": "",
+# Nothing of the tests must survive a power failure.
+_FLEETING = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+}
+_SETTINGS = {
+    "listen_addresses": "",
     "shared_buffers": "16MB",
     "max_connections": "30",
     "autovacuum": "off",
@@ -44,10 +46,11 @@ def programs() -> Path | None:
 
 
 class PostgresServer:
-    """Runs from its making until `stop`."""
+    """Runs from its making until `stop`. A durable one syncs what it commits."""
 
-    def __init__(self, folder_of_programs: Path) -> None:
+    def __init__(self, folder_of_programs: Path, *, durable: bool = False) -> None:
         self._programs = folder_of_programs
+        self._settings = _SETTINGS if durable else {**_SETTINGS, **_FLEETING}
         _remove_orphans()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._numbers = itertools.count(1)
@@ -92,7 +95,7 @@ class PostgresServer:
 
     def _serving(self) -> subprocess.Popen[bytes]:
         data = str(self._folder / "data")
-        words = [word for key, value in _SETTINGS.items() for word in ("-c", f"{key}={value}")]
+        words = [word for key, value in self._settings.items() for word in ("-c", f"{key}={value}")]
         command = [str(self._programs / "postgres"), "-D", data, "-k", str(self._folder), *words]
         process = subprocess.Popen(
             command,
