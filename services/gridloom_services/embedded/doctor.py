@@ -1,15 +1,19 @@
-"""`gridloom doctor`: are the stores of a home sound? It only reads, also beside a platform."""
+"""`gridloom doctor`: are the stores of a home sound, and is nothing of it left behind in memory?
+
+It only reads, also beside a platform, unless it is asked to mend.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import shutil
 import sqlite3
 import stat
 from contextlib import closing
 from dataclasses import asdict
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,13 +23,15 @@ from gridloom.cli.screen import Column, Noun
 from gridloom.cli.verb import Here, verb
 from gridloom.errors import InvalidRequestError
 from gridloom.home import EmbeddedPlatform
-from gridloom.values import dataclass
 
+from gridloom_services.common.settings import load_settings
 from gridloom_services.common.sqlite import integrity_problems
+from gridloom_services.embedded.finding import Finding, Verdict
+from gridloom_services.embedded.memory import others_memory, own_memory
+from gridloom_services.objects.settings import ObjectsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from gridloom_services.common.schema import Schema
     from gridloom_services.objects.store.files import LocalFiles
@@ -40,23 +46,6 @@ _PRIVATE_FILES = ("token", "secret")
 _LITTLE_SPACE_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 20
 _SHOWN = 5
-
-
-class Verdict(StrEnum):
-    """What a check comes to."""
-
-    OK = "ok"
-    REMARK = "remark"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check and what it found."""
-
-    check: str
-    verdict: Verdict
-    detail: str
 
 
 _STYLES = {Verdict.OK: "green", Verdict.REMARK: "yellow", Verdict.PROBLEM: "red"}
@@ -79,10 +68,14 @@ def doctor(
     deep: Annotated[  # noqa: FBT002  # a flag of the command line
         bool, typer.Option("--deep", help="Read every stored object and compare its digest.")
     ] = False,
+    mend: Annotated[  # noqa: FBT002  # as above
+        bool, typer.Option("--mend", help="Give back shared memory that nobody needs any more.")
+    ] = False,
 ) -> None:
-    """Check the stores of the platform of this machine.
+    """Check the stores of the platform of this machine, and its shared memory.
 
-    Changes nothing, and may run beside the platform. The exit code is 1 where a problem is found.
+    Changes nothing without --mend, and may run beside the platform. The exit code is 1 where a
+    problem is found.
     """
     platform = here.embedded
     if platform is None:
@@ -91,23 +84,27 @@ def doctor(
         here.screen.say(f"there is nothing at {platform.home} yet")
         return
     with here.screen.busy(f"examining {platform.home}"):
-        findings = list(examine(platform.home, deep=deep))
+        findings = list(examine(platform.home, deep=deep, mend=mend))
     here.screen.many(FINDING, findings)
     if any(finding.verdict is Verdict.PROBLEM for finding in findings):
         raise typer.Exit(exits.FAILED)
 
 
-def examine(home: Path, *, deep: bool = False) -> Iterator[Finding]:
+def examine(home: Path, *, deep: bool = False, mend: bool = False) -> Iterator[Finding]:
     """Everything that can be checked from outside, one finding after the other."""
+    can_read: dict[str, bool] = {}
     yield _platform(home)
     for name in _PRIVATE_FILES:
         yield from _privacy(home / name)
     for service, module in _SCHEMAS.items():
         path = home / service / f"{service}.db"
         if path.exists():
-            yield from _database(service, path, importlib.import_module(module).SCHEMA)
-    if (home / "objects" / "objects.db").exists():
+            found = list(_database(service, path, importlib.import_module(module).SCHEMA))
+            yield from found
+            can_read[service] = found[0].verdict is not Verdict.PROBLEM
+    if can_read.get("objects"):
         yield _contents(home / "objects", deep=deep)
+        yield from _memory(home, mend=mend)
     yield _space(home)
 
 
@@ -212,6 +209,14 @@ def _right_bytes(files: LocalFiles) -> Callable[[str, int], bool]:
         return f"sha256:{found.hexdigest()}" != digest
 
     return is_wrong
+
+
+def _memory(home: Path, *, mend: bool) -> Iterator[Finding]:
+    root = load_settings("objects", ObjectsSettings, os.environ).memory_folder
+    if root:
+        runs = EmbeddedPlatform(home).running() is not None
+        yield own_memory(Path(root), home / "objects", mend=mend and not runs, runs=runs)
+        yield from others_memory(Path(root), mend=mend)
 
 
 def _space(home: Path) -> Finding:

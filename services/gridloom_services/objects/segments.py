@@ -25,7 +25,7 @@ from gridloom.segments import FREE, MARK, PREFIX, USED, is_name, open_segment
 from gridloom.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from gridloom_services.objects.store.base import Reader
 
@@ -39,6 +39,19 @@ ABANDONED_S = 60.0
 _HOME = "home"
 
 _log = logging.getLogger(__name__)
+
+
+def memory_folder(root: Path, home: Path) -> Path:
+    """Where the segments of the platform are whose objects are in `home`."""
+    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return root / f"gridloom-{os.getuid()}-{name}"
+
+
+def memory_folders(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Those of this user's platforms, each with the home of the objects that it belongs to."""
+    for folder in sorted(root.glob(f"gridloom-{os.getuid()}-*")):
+        with suppress(OSError):
+            yield folder, Path(os.fsdecode((folder / _HOME).read_bytes()))
 
 
 def is_segment(name: str) -> bool:
@@ -148,10 +161,9 @@ class SharedMemory:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`home` is the platform's: it names the folder. `share` of the memory may be used."""
-        name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
         self._root = root
         self._home = home
-        self._folder = root / f"gridloom-{os.getuid()}-{name}"
+        self._folder = memory_folder(root, home)
         self._share = share
         self._clock = clock
         self.wall_clock = wall_clock
@@ -197,10 +209,9 @@ class SharedMemory:
 
     def _remove_orphans(self) -> None:
         """Folders of this user's platforms whose homes were removed."""
-        for folder in self._root.glob(f"gridloom-{os.getuid()}-*"):
-            with suppress(OSError):
-                if not Path(os.fsdecode((folder / _HOME).read_bytes())).is_dir():
-                    shutil.rmtree(folder)
+        for folder, home in memory_folders(self._root):
+            if not home.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def size(self, name: str) -> int | None:
         """As the file system has it."""
@@ -238,7 +249,7 @@ class SharedMemory:
         before = self.wall_clock() - WARM_S
         count = sum(_removed(path) for _, path in self._free() if _changed_at(path) < before)
         now = self._clock()
-        self._unneeded = {name: self._unneeded.get(name, now) for name in self._not_needed(held)}
+        self._unneeded = {name: self._unneeded.get(name, now) for name in self.unneeded(held)}
         for name, since in list(self._unneeded.items()):
             if now - since >= ABANDONED_S:
                 del self._unneeded[name]
@@ -252,7 +263,7 @@ class SharedMemory:
         except OSError:
             return []
 
-    def _not_needed(self, held: Collection[str]) -> list[str]:
+    def unneeded(self, held: Collection[str]) -> list[str]:
         """Neither held nor open anywhere, now."""
         there = self.names()
         return [name for name in there if name not in held and not self._is_in_use(name)]
@@ -277,7 +288,7 @@ class SharedMemory:
             return
         self._is_open = False
         waiting = [path for _, path in self._free()]
-        for path in waiting + [self._path(name) for name in self._not_needed(held)]:
+        for path in waiting + [self._path(name) for name in self.unneeded(held)]:
             _removed(path)
         with suppress(OSError):
             (self._folder / USED).rmdir()

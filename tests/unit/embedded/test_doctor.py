@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from gridloom.cli.__main__ import run
 from gridloom_services.common.store import Database
-from gridloom_services.embedded.doctor import Finding, Verdict, examine
+from gridloom_services.embedded.doctor import examine
+from gridloom_services.embedded.finding import Finding, Verdict
 from gridloom_services.objects.catalogue import add
 from gridloom_services.objects.ref import ObjectRef
 from gridloom_services.objects.schema import SCHEMA
@@ -92,6 +93,7 @@ async def test_a_damaged_database_is_a_problem_that_says_what_to_do(tmp_path: Pa
     finding = found(tmp_path, "objects")
     assert finding.verdict is Verdict.PROBLEM
     assert "move it away" in finding.detail
+    assert "contents" not in {each.check for each in examine(tmp_path)}
 
 
 @pytest.mark.parametrize(("revision", "words"), [("9999", "use a newer one"), ("none", "none")])
