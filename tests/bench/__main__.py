@@ -6,6 +6,7 @@
     mpi       MPI jobs beside bare mpiexec: starts, warm calls, messages
     payloads  large arguments and results on the platform's own machine
     served    calls to the services apart, on PostgreSQL
+    recovery  how soon work goes on after a kill, and what is lost
     calls     the call path with a raw client: its limits, without the SDK
     engine    the scheduling engine: planning, events, memory
 
@@ -22,7 +23,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("contest", "resting", "calls", "served", "jobs", "mpi", "payloads", "engine")
+PARTS = (
+    *("contest", "resting", "calls", "jobs", "mpi", "payloads", "engine"),
+    *("served", "recovery"),
+)
+NOT_QUICK = frozenset({"served", "recovery"})
 QUICK_ENGINE = ("cycles",)
 
 
@@ -41,7 +46,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    for part in options.parts or PARTS:
+    every = [part for part in PARTS if not (options.quick and part in NOT_QUICK)]
+    for part in options.parts or every:
         print(f"== {part}", flush=True)
         # A process each: what one leaves in memory is not the other's.
         subprocess.run([sys.executable, "-m", *words(part, options)], cwd=ROOT, check=True)
