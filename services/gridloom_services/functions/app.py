@@ -212,7 +212,7 @@ class FunctionsApp:
         touched_at = self.desk.now()
         while True:
             await asyncio.sleep(_TICK_S)
-            self._hub.give_up_hung()
+            self._hub.give_up_hung(self._settings.hung_after_s)
             self.desk.floor.tick()
             self._metrics.observe(self.desk)
             if self.desk.now() - touched_at > _TOUCH_S:

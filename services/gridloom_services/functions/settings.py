@@ -34,6 +34,9 @@ class FunctionsSettings:
     # A client that is away for longer will not send the rest of a map any more: so its readers are
     # told. The work of one that comes back goes on all the same.
     client_patience_s: float = bounded(15.0, least=0)
+    # A worker that is silent for so long beyond a time-out is given up, and the call is over:
+    # its host, which ends it two seconds after the time-out, stands still too.
+    hung_after_s: float = bounded(10.0, least=0)
     # Results of ended groups, and sessions that were left behind, are kept for so long.
     retention_s: float = bounded(7 * 24 * 3600.0, least=0)
     prune_every_s: float = bounded(60.0, least=0.01)

@@ -1,13 +1,15 @@
 """Break a platform at random: `python -m tests.crash.harness [--seeds N] [--first N]`.
 
 Each seed is a process of its own with a platform of its own (see `seed`). A real workload (calls,
-maps, chains, arrays with dependencies, gangs, files) runs while SIGKILL falls on the platform, also
-amid a commit, on workers, hosts, supervisors and the client; while connections are cut, processes
-are frozen, the disk is full, fsync fails, and the power goes (what was not synced by then may be
-gone: `tests.crash.power.disk`). Afterwards each call that was accepted has one result and the right
-one, each job one end and a whole log, the stores pass `gridloom doctor`, and no process is left. A
-seed that fails is printed with all that it said; the same number runs it again:
-`python -m tests.crash.harness.seed NUMBER`.
+maps, chains, arrays with dependencies, gangs, files, calls with a time-out, and with payloads in
+shared memory) runs while SIGKILL falls on the platform, also amid a commit, on workers, hosts,
+supervisors and the client; while connections are cut, processes stand still for longer than others
+wait for them, shared memory is lost, the disk is full, fsync fails, and the power goes (what was
+not synced by then may be gone: `tests.crash.power.disk`). Afterwards each call that was accepted
+has one result and the right one, or says that its payload, which was not durable, was lost where it
+was; each job has one end and a whole log, the stores pass `gridloom doctor`, and no process is
+left, nor shared memory that nobody needs. A seed that fails is printed with all that it said; the
+same number runs it again: `python -m tests.crash.harness.seed NUMBER`.
 """
 
 from __future__ import annotations

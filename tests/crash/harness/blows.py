@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from gridloom.home import EmbeddedPlatform
+from gridloom.worker.watch import TIMEOUT_GRACE_NS
 
+from tests.crash.harness.ground import CLIENT_PATIENCE_S, HUNG_AFTER_S
+from tests.crash.harness.work import TIMED_S
 from tests.support.chaos import KINDS, kill, platform_pid, processes_of
 from tests.support.small_disk import fill
 
@@ -19,7 +23,14 @@ if TYPE_CHECKING:
     from tests.crash.harness.ground import Ground
 
 _COMMIT_PATIENCE_S = 1.0
-_FROZEN_S = (0.5, 3.0)
+# How long others wait for each: the host for a call beyond its time-out, the platform for the pool
+# beyond that, the platform for a client that it believes away.
+_WAITED_FOR_S = {
+    "worker": TIMED_S + TIMEOUT_GRACE_NS / 1e9,
+    "pool": TIMED_S + HUNG_AFTER_S + 1.0,  # it looks once a second
+    "platform": CLIENT_PATIENCE_S,
+}
+_LONGER_S = (0.2, 1.5)
 
 
 def of_platform(ground: Ground) -> bool:
@@ -79,19 +90,30 @@ def of_connection(ground: Ground) -> bool:
 
 
 def of_frost(ground: Ground) -> bool:
-    """Something stands still for seconds, and goes on as if nothing had been."""
-    pids = [*_named(ground, "worker"), *_named(ground, "pool host")]
+    """Something stands still for longer than others wait for it, and then goes on as before.
+
+    A worker in a call with a time-out; a pool as a whole, host and workers; or the platform.
+    """
+    workers, hosts = _named(ground, "worker"), _named(ground, "pool host")
     platform = platform_pid(ground.home)
-    pids += [platform] * (platform is not None) * 2
-    if not pids:
+    choices = [("worker", [pid]) for pid in workers] + [("pool", workers + hosts)] * bool(hosts)
+    choices += [("platform", [platform])] * 2 if platform is not None else []
+    if not choices:
         return False
-    pid = ground.dice.choice(pids)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(ground.dice.uniform(*_FROZEN_S))
-        os.kill(pid, signal.SIGCONT)
-        return True
-    return False
+    victim, pids = ground.dice.choice(choices)
+    stopped = sum(_told(pid, signal.SIGSTOP) for pid in pids)
+    time.sleep(_WAITED_FOR_S[victim] + ground.dice.uniform(*_LONGER_S))
+    for pid in pids:
+        _told(pid, signal.SIGCONT)
+    return stopped > 0
+
+
+def of_memory(ground: Ground) -> bool:
+    """Some of the shared memory is gone."""
+    found = ground.segments()
+    for path in ground.dice.sample(found, -(-len(found) // 2)):
+        path.unlink(missing_ok=True)
+    return bool(found)
 
 
 def of_full_disk(ground: Ground) -> bool:
@@ -128,6 +150,7 @@ def of_power_loss(ground: Ground) -> bool:
     while alive := processes_of(ground.home):
         for pid in alive:
             kill(pid)
+    shutil.rmtree(ground.memory, ignore_errors=True)
     ground.lost += ground.power.lose_power(ground.dice)
     ground.start_client()
     return True
@@ -143,6 +166,7 @@ BLOWS: dict[str, Callable[[Ground], bool]] = {
     "client": of_client,
     "connection": of_connection,
     "frost": of_frost,
+    "memory": of_memory,
     "full disk": of_full_disk,
     "fsync": of_failing_fsync,
     "power": of_power_loss,
@@ -152,6 +176,14 @@ BLOWS: dict[str, Callable[[Ground], bool]] = {
 def _named(ground: Ground, kind: str) -> list[int]:
     found = processes_of(ground.home).items()
     return sorted(pid for pid, name in found if name == KINDS[kind])
+
+
+def _told(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _slain(ground: Ground, pid: int | None) -> bool:

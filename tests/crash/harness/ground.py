@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridloom.home import EmbeddedPlatform
+from gridloom.segments import USED
+from gridloom_services.objects.segments import memory_folder
 
 from tests.crash.harness.relay import Relay
 from tests.crash.power.disk import Disk, compiled
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from random import Random
 
 MEGABYTES = 96
+# How long the platform waits for a worker beyond a time-out, and for a client: short, so that what
+# stands still for longer does not make a seed long.
+HUNG_AFTER_S = 1.0
+CLIENT_PATIENCE_S = 1.0
 _SHIM = Path(__file__).with_name("failing_fsync.c")
 
 
@@ -53,6 +59,15 @@ class Ground:
         return self.folder / "home"
 
     @property
+    def memory(self) -> Path:
+        """Where the platform's shared memory is, if it has made any."""
+        return memory_folder(Path("/dev/shm"), self.home / "objects")
+
+    def segments(self) -> list[Path]:
+        """What lies there in use."""
+        return sorted((self.memory / USED).glob("*"))
+
+    @property
     def journal(self) -> Path:
         """What the clients wrote: never on the disk that gets full."""
         return self.folder.parent / f"{self.folder.name}.journal"
@@ -69,7 +84,11 @@ class Ground:
 
     def environment(self) -> dict[str, str]:
         """For clients, and for the platform that one of them starts."""
-        own = {"GRIDLOOM_OBJECTS_RESERVE_BYTES": str(4 << 20)}
+        own = {
+            "GRIDLOOM_OBJECTS_RESERVE_BYTES": str(4 << 20),
+            "GRIDLOOM_FUNCTIONS_HUNG_AFTER_S": str(HUNG_AFTER_S),
+            "GRIDLOOM_FUNCTIONS_CLIENT_PATIENCE_S": str(CLIENT_PATIENCE_S),
+        }
         if self.relay is not None:
             own["CRASH_ADDRESS"] = self.relay.address
         if self.shim is not None:
@@ -150,3 +169,4 @@ def _end_all(ground: Ground) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
         kill(pid)
+    shutil.rmtree(ground.memory, ignore_errors=True)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from tests.crash.harness.blows import BLOWS
 from tests.crash.harness.ground import Ground, prepared
-from tests.crash.harness.verdict import wrong_in
-from tests.crash.harness.work import KINDS, PATIENCE_S
+from tests.crash.harness.verdict import left_in_memory, wrong_in
+from tests.crash.harness.work import FORGETFUL_KINDS, KINDS, PATIENCE_S
 from tests.support.chaos import survivors
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def chosen(dice: random.Random) -> tuple[str, list[str], list[str]]:
     kinds = dice.choices(_ON_A_FULL_DISK if setting == "disk" else list(KINDS), k=LOTS)
     special = {"relay": "connection", "disk": "full disk", "fsync": "fsync", "power": "power"}
     general = [name for name in BLOWS if name not in special.values()]
+    if setting == "disk" or not set(kinds) & set(FORGETFUL_KINDS):
+        general.remove("memory")
     blows = dice.choices(general, k=dice.randint(2, 5))
     if setting in special:
         blows[dice.randrange(len(blows))] = special[setting]
@@ -104,7 +106,7 @@ def _end_of(ground: Ground) -> Sequence[str]:
             found.append(f"gridloom {' '.join(verb)}: {done.stdout}{done.stderr}")
     if left := survivors(ground.home, _END_S):
         found.append(f"left over: {left}")
-    return found
+    return [*found, *left_in_memory(ground)]
 
 
 def _tell(ground: Ground) -> None:

@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import gridloom
-from gridloom.errors import NotFoundError, StorageFullError
+import numpy as np
+from gridloom.errors import NotFoundError, PayloadLostError, StorageFullError
 from gridloom.jobs.states import JobState
 
 if TYPE_CHECKING:
@@ -20,12 +21,22 @@ CALLS = 60
 ITEMS = 150
 LINKS = 8
 ELEMENTS = 5
+TIMED = 20
+# A call of these may take so long; one that stands still for longer runs again.
+TIMED_S = 0.5
+PAIRS = 8
+ARRAY_BYTES = 400_000
 UPLOAD_BYTES = 600_000
 # Whose results are [value, token].
-CALL_KINDS = ("calls", "map", "links")
+CALL_KINDS = ("calls", "map", "links", "timed", "arrays")
+# Whose payloads are not durable.
+FORGETFUL_KINDS = ("arrays",)
 # What is told of a call for which there was no room.
 REFUSED = ["refused"]
+# What is told of a payload that was not durable when its memory was lost.
+LOST = ["lost"]
 RETRIES = gridloom.Retries(node_lost=50)
+_TOKEN_BYTES = 6
 
 
 def once(number: int) -> tuple[int, str]:
@@ -42,6 +53,17 @@ def next_link(before: tuple[int, str]) -> tuple[int, str]:
     import os
 
     return before[0] + 1, os.urandom(6).hex()
+
+
+def raised(array: np.ndarray) -> np.ndarray:
+    """One more everywhere; a token takes the place of the first bytes."""
+    import os
+    import time
+
+    time.sleep(0.02)
+    array += 1
+    array[:_TOKEN_BYTES] = np.frombuffer(os.urandom(_TOKEN_BYTES), np.uint8)
+    return array
 
 
 # Takes the place and the value of a result.
@@ -117,6 +139,32 @@ class Links:
 
     def expected(self, ids: list[str]) -> dict[str, Any]:
         return {each: 9 + number for number, each in enumerate(ids)}
+
+
+class Timed(Calls):
+    """Single calls that may not take long."""
+
+    def begin(self, client: gridloom.Client, name: str, tell: Tell) -> list[str]:
+        retries = gridloom.Retries(node_lost=50, time_limit=50)
+        function = gridloom.function(retries=retries, timeout=TIMED_S)(once)
+        return _followed([client.submit(function, number) for number in range(TIMED)], tell)
+
+
+class Arrays:
+    """Calls with arrays in shared memory, in pairs: what the first gives goes to the second."""
+
+    def begin(self, client: gridloom.Client, name: str, tell: Tell) -> list[str]:
+        function, futures = gridloom.function(retries=RETRIES, durable=False)(raised), []
+        for number in range(PAIRS):
+            futures.append(client.submit(function, np.full(ARRAY_BYTES, number, np.uint8)))
+            futures.append(client.submit(function, futures[-1]))
+        return _followed(futures, tell)
+
+    def results(self, client: gridloom.Client, ids: list[str]) -> Iterator[tuple[str, Any]]:
+        return _read_singly(client, ids)
+
+    def expected(self, ids: list[str]) -> dict[str, Any]:
+        return {each: place // 2 + 1 + place % 2 for place, each in enumerate(ids)}
 
 
 class Array:
@@ -208,6 +256,8 @@ KINDS: dict[str, Lot] = {
     "calls": Calls(),
     "map": Map(),
     "links": Links(),
+    "timed": Timed(),
+    "arrays": Arrays(),
     "array": Array(),
     "gang": Gang(),
     "files": Files(),
@@ -234,13 +284,20 @@ def _read_singly(client: gridloom.Client, ids: list[str]) -> Iterator[tuple[str,
 
 
 def _outcome(future: Any) -> list[Any]:
-    error = future.exception(PATIENCE_S)
-    return _plain(future.result() if error is None else error)
+    try:
+        return _plain(future.result(PATIENCE_S))
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is held against what it has to be
+        return _plain(error)
 
 
 def _plain(value: Any) -> list[Any]:
     if isinstance(value, StorageFullError):
         return REFUSED
+    if isinstance(value, PayloadLostError):
+        return LOST
+    if isinstance(value, np.ndarray):
+        values = set(value[_TOKEN_BYTES:].tolist())
+        return [min(values) if len(values) == 1 else "torn", value[:_TOKEN_BYTES].tobytes().hex()]
     if isinstance(value, BaseException):
         return [f"{type(value).__name__}: {value}; {value.__cause__}"]
     return list(value)

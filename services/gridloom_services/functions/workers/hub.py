@@ -28,10 +28,6 @@ HOST_SPEAKS_WITHIN_S = 1.0
 JOB_KNOWN_WITHIN_S = 15.0
 """A pool's first process may be here before the answer that says which job it belongs to."""
 
-HUNG_AFTER_S = 10.0
-"""A worker that is silent for so long beyond a time-out is given up: its host should have ended it
-long before."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -257,11 +253,11 @@ class WorkerHub:
         self._metrics.workers.set(len(self._workers))
         self.changed()
 
-    def give_up_hung(self) -> None:
-        """Workers that are silent far beyond a time-out, and whose host did nothing about it."""
+    def give_up_hung(self, after_s: float) -> None:
+        """Workers that are silent so far beyond a time-out: their host should have ended them."""
         now = _now()
         for worker in list(self._dispatcher.workers.values()):
-            lease = worker.overdue(now, HUNG_AFTER_S)
+            lease = worker.overdue(now, after_s)
             peer = self._workers.get(worker.id)
             if lease is None or peer is None:
                 continue

@@ -224,10 +224,10 @@ async def test_a_worker_silent_far_beyond_a_time_out_is_given_up(floor):
     floor.hub.joined(worker)
     floor.rig.submit(floor.rig.lane(timeout_ms=1))
     floor.pump()
-    floor.hub.give_up_hung()
+    floor.hub.give_up_hung(10.0)
     assert worker.is_open
     floor.rig.dispatcher.workers["w1"].progress_at -= 60.0
-    floor.hub.give_up_hung()
+    floor.hub.give_up_hung(10.0)
     assert not worker.is_open
     assert host.cancels[0].running
     assert floor.rig.record.statuses() == {1: Status.TIMEOUT}
