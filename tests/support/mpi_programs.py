@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridloom.worker.mpi.agent import RANK_PROGRAM
+
 from tests.support.home import Home
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def alive(mark: str) -> list[int]:
 
 def ranks_of(job_id: str) -> list[int]:
     """Processes that run our ranks of this job."""
-    return [pid for pid in alive(job_id) if _words(pid)[1:3] == ["-m", "gridloom.worker.mpi.rank"]]
+    return [pid for pid in alive(job_id) if _words(pid)[1:3] == ["-c", RANK_PROGRAM]]
 
 
 def process_above(job_id: str, name: str) -> int:

@@ -47,7 +47,12 @@ _EXIT_NOT_FOUND = 127
 _EXIT_TIMEOUT = 124
 _EXIT_TERMINATED = 128 + signal.SIGTERM
 _PLACES_SHOWN = 3
+# Launchers end the other ranks of one that ended badly, but not where it had not begun in MPI yet:
+# with MPICH 5.0.2 those wait for it for ever.
+_GRACE_S = 1.0
 _LAUNCHER_MARK = b"[mpiexec] "
+# What `-m` imports first, ranks do without.
+RANK_PROGRAM = "from gridloom.worker.mpi.rank import main; main()"
 
 
 class Agent:
@@ -70,6 +75,8 @@ class Agent:
         self._code: int | None = None
         self._failure: Failure | None = None
         self._is_told_to_end = False
+        # When a rank was first heard to have ended badly.
+        self._bad_end_at = _NEVER
         self._call = RankCall(0, spec.ranks, self._folder.path, root_only=spec.root_only)
 
     def run(self) -> int:
@@ -82,7 +89,7 @@ class Agent:
         except (NotHereError, OSError) as error:
             self._failure = failure_of(str(error), exit_code=_EXIT_NOT_FOUND)
         while self._code is None and self._failure is None:
-            left_s = self._ends_at - time.monotonic()
+            left_s = min(self._ends_at, self._patience_ends_at()) - time.monotonic()
             self._ears.wait(self._proxy.pause_s(min(max(left_s, 0), _LONGEST_WAIT_S)))
             self._look(is_late=time.monotonic() >= self._ends_at)
             self._look_above()
@@ -95,6 +102,12 @@ class Agent:
             self._proxy.look(self._process.pid)
         if self._proxy.is_lost() and self._code is None:
             self._failure = self._failure or failure_of(f"{PROXY}, which starts the ranks, is gone")
+        if time.monotonic() >= self._patience_ends_at():
+            self._end_ranks()
+
+    def _patience_ends_at(self) -> float:
+        """With a launcher that goes on without a rank."""
+        return _NEVER if self._is_told_to_end else self._bad_end_at + _GRACE_S
 
     def _look_elsewhere(self) -> None:
         """Launchers do not see to it that ranks of all hosts end together."""
@@ -185,7 +198,7 @@ class Agent:
 
     def _rank_command(self) -> list[str]:
         if self._spec.is_function:
-            return [sys.executable, "-m", "gridloom.worker.mpi.rank"]
+            return [sys.executable, "-c", RANK_PROGRAM]
         is_profiled = bool(self._environment.get(profile_words.VARIABLE))
         path = self._environment["PATH"]
         return rank_program(self._spec.command, path, is_profiled=is_profiled)
@@ -216,6 +229,7 @@ class Agent:
 
     def _take(self, kind: str, number: int, rank: int, words: str) -> None:
         if kind == names.EXIT:
+            self._bad_end_at = min(self._bad_end_at, time.monotonic())
             self._others.rank_ended(rank, number, words)
         elif number == self._call.number:
             self._call.answered(rank, kind, words)
@@ -238,10 +252,24 @@ class Agent:
         return self._call.failed is not None
 
     def _pass_on_the_end(self) -> None:
-        """Ranks are told to end as this agent was; how long they may take, others see to."""
+        """Ranks are told to end as this agent was; how long they may take, others see to.
+
+        Those that only begin would not hear it, and have nothing yet to bring to an end.
+        """
         self._is_told_to_end = True
-        _send(self._rank_processes(), signal.SIGTERM)
+        if self._are_at_work():
+            _send(self._rank_processes(), signal.SIGTERM)
+        else:
+            self._end_ranks()
         self._others.terminate()
+
+    def _are_at_work(self) -> bool:
+        """Each rank of this host runs its program, or has ended."""
+        from gridloom.worker.supervision.processes import descendants
+
+        ended = {each.rank for each in self._folder.exits()}
+        shells = [self._folder.pid(rank) for rank in self._folder.ranks if rank not in ended]
+        return all(shell is not None and any(descendants(shell)) for shell in shells)
 
     def _rank_processes(self) -> list[int]:
         """Programs of ranks, not the shells above them: those are to see how they end."""

@@ -1,4 +1,4 @@
-"""A rank of an MPI function: `python -m gridloom.worker.mpi.rank`, started by the launcher.
+"""A rank of an MPI function: `main`, in an interpreter that the launcher starts for it.
 
 It opens the call, runs the function with the communicator of all ranks, leaves what came of it in a
 file beside the agent and says so. After an error it waits to be ended: others may be amid a message
@@ -17,6 +17,7 @@ import sys
 from functools import partial
 
 from gridloom.worker.mpi import names
+from gridloom.worker.mpi.opening import opened
 from gridloom.worker.profiling import words as profile_words
 
 # What type checkers read; see `gridloom/__init__.py`.
@@ -78,7 +79,7 @@ class RankProcess:
         from mpi4py import MPI
 
         with open(call, "rb") as file:  # noqa: PTH123
-            function, args, kwargs = pickle.load(file)  # noqa: S301  # the user's own
+            function, args, kwargs = opened(file)
         if os.environ.get(profile_words.VARIABLE):
             from gridloom.worker.profiling.rank import call as profiled_call
 
@@ -128,7 +129,7 @@ def _pickled_by_value(value: Any) -> bytes:
     return data
 
 
-def main() -> int:
+def main() -> None:
     """Run the job's call, or those of its world; MPI ends with the interpreter."""
     process = RankProcess(os.environ)
     process.prepare()
@@ -136,8 +137,3 @@ def main() -> int:
         process.serve()
     else:
         process.run(0, os.environ[names.CALL_VARIABLE])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,6 +27,8 @@ _PAUSE_S = 0.01
 _TOLD = re.compile(r'\s*File "(.*)", line (\d+) in (.*)')
 _SEEN = re.compile(r"\s+(\S+) \((.*\.py):(\d+)\)")
 _OURS = ("gridloom/worker/", "<frozen runpy>")
+# The outermost frame of a rank of ours.
+_LAST = 'File "<string>", line 1 in <module>'
 
 
 def rank_stacks(folder: RankFolder, *, are_ours: bool) -> dict[int, str]:
@@ -50,7 +52,7 @@ def place_of(stack: str) -> str:
 
 def _frames(stack: str) -> Iterable[tuple[str, str, str]]:
     """Path, line and function, the innermost first, of what faulthandler or py-spy wrote."""
-    for line in stack.splitlines():
+    for line in stack.rstrip().removesuffix(_LAST).splitlines():
         if told := _TOLD.match(line):
             yield told[1], told[2], told[3]
         elif seen := _SEEN.match(line):
@@ -78,7 +80,7 @@ def _told(folder: RankFolder, running: dict[int, int]) -> dict[int, str]:
 
 def _has_told(folder: RankFolder, rank: int) -> bool:
     """The dump ends with the outermost frame, which is that of the program itself."""
-    return "<frozen runpy>" in _text(folder.path / f"stack.{rank}")
+    return _text(folder.path / f"stack.{rank}").rstrip().endswith(_LAST)
 
 
 def _text(path: Path) -> str:

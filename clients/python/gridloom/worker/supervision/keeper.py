@@ -21,13 +21,15 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from gridloom.worker.supervision import handover, processes
+from gridloom.worker.supervision import entries, handover, processes
 from gridloom.worker.supervision.wakeup import Wakeup
 from gridloom.worker.supervisor import supervise
 
 LONGEST_MESSAGE_BYTES = 8192
 READY = b"ready"
 _LOOK_AGAIN_S = 0.01
+# When nobody has asked for so long, there is time to load what supervisors run themselves.
+_IDLE_S = 1.0
 
 
 class Keeper:
@@ -37,6 +39,7 @@ class Keeper:
         self._door = door
         self._open = True
         self._supervisors: set[int] = set()
+        self._has_loaded = False
         self._wakeup = Wakeup((signal.SIGCHLD, signal.SIGTERM))
         self._wakeup.add(door.fileno())
 
@@ -44,14 +47,26 @@ class Keeper:
         """Serve until the runtime has gone and all supervisors have ended."""
         with contextlib.suppress(BrokenPipeError):  # the runtime died meanwhile
             self._door.send(READY)
-        until = None
-        while self._open or self._supervisors or until:
-            _, ready = self._wakeup.wait(until)
+        has_orphans = False
+        while self._open or self._supervisors or has_orphans:
+            signals, ready = self._wakeup.wait(self._look_at(has_orphans=has_orphans))
             if ready:
                 self._answer()
+            elif not (signals or has_orphans or self._has_loaded):
+                self._load()
             self._reap()
-            # Below an orphan that was killed there may be others: look again.
-            until = time.monotonic() + _LOOK_AGAIN_S if self._end_orphans() else None
+            has_orphans = self._end_orphans()
+
+    def _look_at(self, *, has_orphans: bool) -> float | None:
+        """Below an orphan that was killed there may be others."""
+        if has_orphans:
+            return time.monotonic() + _LOOK_AGAIN_S
+        return None if self._has_loaded else time.monotonic() + _IDLE_S
+
+    def _load(self) -> None:
+        entries.load()
+        gc.freeze()
+        self._has_loaded = True
 
     def _answer(self) -> None:
         message = self._door.recv(LONGEST_MESSAGE_BYTES)

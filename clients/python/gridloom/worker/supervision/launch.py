@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from gridloom.worker.supervision import processes
+from gridloom.worker.supervision import entries, processes
 from gridloom.worker.supervision.handover import (
     APPLICATION_ERROR,
     EXIT_NOT_EXECUTABLE,
@@ -79,6 +79,8 @@ def _become(command: Command, parent: int, writing: int) -> NoReturn:
         stage = "workdir"
         os.chdir(command.workdir)
         stage = "command"
+        if program := entries.own_program(command.argv, command.env):
+            entries.run_here(program, command.env)
         os.execvpe(command.argv[0], command.argv, command.env)  # noqa: S606 - there is no shell
     except OSError as error:
         os.write(writing, f"{stage}:{error.errno}".encode())

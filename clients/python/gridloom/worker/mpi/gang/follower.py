@@ -158,6 +158,10 @@ class Follower(Agent):
 
     # ---- the end
 
+    def _are_at_work(self) -> bool:
+        """The first host ends a launch; here those are told that are there."""
+        return True
+
     def _judged(self) -> Failure | None:
         """The first host judges."""
         return self._failure

@@ -3,7 +3,11 @@
 A proof is an HMAC-SHA256 under the token, over who proves (who calls, or who answers), the method,
 the host that is called by its name, and a number that was never used before. What a listener
 hears of one call opens no other; who answers without the token is found out before it is told
-anything.
+anything. Numbers are remembered by the agent that was called, for as long as it lives.
+
+What follows is plain: a proof begins a call and does not cover its messages. Who can read the
+network reads them, and who can change what passes on it may put in commands of its own. The ranks'
+own traffic, which is MPI's, is no different; a network that is not trusted is encrypted below.
 """
 
 from __future__ import annotations
