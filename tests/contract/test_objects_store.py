@@ -267,7 +267,7 @@ def test_the_migrations_make_what_the_metadata_says(database_url):
 
 async def add(database: Database, *refs: ObjectRef, now_s: int = 100) -> None:
     for ref in refs:
-        await database.write(lambda c, ref=ref: catalogue.add(c, ref, now_s))
+        await database.run(lambda c, ref=ref: catalogue.add(c, ref, now_s))
 
 
 ONE, TWO, NONE = (ObjectRef(digest_of(x), 5) for x in (b"one", b"two", b"none"))
@@ -276,79 +276,79 @@ ONE, TWO, NONE = (ObjectRef(digest_of(x), 5) for x in (b"one", b"two", b"none"))
 async def test_what_was_added_is_found(database):
     await add(database, ONE, TWO)
     asked = [ONE.digest, NONE.digest]
-    assert await database.read(lambda c: catalogue.find(c, asked)) == {ONE.digest: ONE}
-    assert await database.read(lambda c: catalogue.find(c, [])) == {}
+    assert await database.run(lambda c: catalogue.find(c, asked)) == {ONE.digest: ONE}
+    assert await database.run(lambda c: catalogue.find(c, [])) == {}
 
 
 async def test_many_are_found_at_once(database):
     refs = [ObjectRef(digest_of(str(n).encode()), n) for n in range(2500)]
-    await database.write(lambda c: [catalogue.add(c, ref, 1) for ref in refs])
-    found = await database.read(lambda c: catalogue.find(c, [ref.digest for ref in refs]))
+    await database.run(lambda c: [catalogue.add(c, ref, 1) for ref in refs])
+    found = await database.run(lambda c: catalogue.find(c, [ref.digest for ref in refs]))
     assert sorted(found.values(), key=lambda ref: ref.size_bytes) == refs
 
 
 async def test_an_old_object_that_nobody_holds_expires(database):
     await add(database, ONE, now_s=100)
     await add(database, TWO, now_s=200)
-    assert await database.write(lambda c: catalogue.expire(c, 100, 10)) == []
-    assert await database.write(lambda c: catalogue.expire(c, 101, 10)) == [ONE.digest]
-    assert await database.read(lambda c: catalogue.find(c, [ONE.digest])) == {}
+    assert await database.run(lambda c: catalogue.expire(c, 100, 10)) == []
+    assert await database.run(lambda c: catalogue.expire(c, 101, 10)) == [ONE.digest]
+    assert await database.run(lambda c: catalogue.find(c, [ONE.digest])) == {}
 
 
 async def test_no_more_expire_at_once_than_asked(database):
     await add(database, ONE, TWO)
-    assert len(await database.write(lambda c: catalogue.expire(c, 1000, 1))) == 1
-    assert len(await database.write(lambda c: catalogue.expire(c, 1000, 9))) == 1
+    assert len(await database.run(lambda c: catalogue.expire(c, 1000, 1))) == 1
+    assert len(await database.run(lambda c: catalogue.expire(c, 1000, 9))) == 1
 
 
 async def test_what_is_put_again_or_used_is_young_again(database):
     await add(database, ONE, TWO, now_s=100)
     await add(database, ONE, now_s=300)
-    await database.write(lambda c: catalogue.touch(c, [TWO.digest], 300, 150))
-    assert await database.write(lambda c: catalogue.expire(c, 300, 10)) == []
+    await database.run(lambda c: catalogue.touch(c, [TWO.digest], 300, 150))
+    assert await database.run(lambda c: catalogue.expire(c, 300, 10)) == []
 
 
 async def test_a_use_soon_after_the_last_is_not_written_down(database):
     await add(database, ONE, now_s=100)
-    await database.write(lambda c: catalogue.touch(c, [ONE.digest], 109, 99))
-    assert await database.write(lambda c: catalogue.expire(c, 101, 10)) == [ONE.digest]
+    await database.run(lambda c: catalogue.touch(c, [ONE.digest], 109, 99))
+    assert await database.run(lambda c: catalogue.expire(c, 101, 10)) == [ONE.digest]
 
 
 async def test_what_is_held_stays_until_its_last_holder_lets_go(database):
     await add(database, ONE)
     for holder in ("job_1", "job_2", "job_2"):
-        missing = await database.write(
+        missing = await database.run(
             lambda c, holder=holder: catalogue.hold(c, holder, [ONE.digest])
         )
         assert missing == []
-    await database.write(lambda c: catalogue.release(c, "job_1", 500))
-    assert await database.write(lambda c: catalogue.expire(c, 10**6, 10)) == []
-    await database.write(lambda c: catalogue.release(c, "job_2", 600))
-    assert await database.write(lambda c: catalogue.expire(c, 600, 10)) == []
-    assert await database.write(lambda c: catalogue.expire(c, 601, 10)) == [ONE.digest]
+    await database.run(lambda c: catalogue.release(c, "job_1", 500))
+    assert await database.run(lambda c: catalogue.expire(c, 10**6, 10)) == []
+    await database.run(lambda c: catalogue.release(c, "job_2", 600))
+    assert await database.run(lambda c: catalogue.expire(c, 600, 10)) == []
+    assert await database.run(lambda c: catalogue.expire(c, 601, 10)) == [ONE.digest]
 
 
 async def test_what_does_not_exist_cannot_be_held(database):
     await add(database, ONE)
     asked = [NONE.digest, ONE.digest, NONE.digest]
-    assert await database.write(lambda c: catalogue.hold(c, "job_1", asked)) == [NONE.digest]
+    assert await database.run(lambda c: catalogue.hold(c, "job_1", asked)) == [NONE.digest]
     await add(database, NONE, now_s=1)
-    assert await database.write(lambda c: catalogue.expire(c, 50, 10)) == [NONE.digest]
+    assert await database.run(lambda c: catalogue.expire(c, 50, 10)) == [NONE.digest]
 
 
 async def test_a_forgotten_object_is_held_by_nobody(database):
     await add(database, ONE)
-    await database.write(lambda c: catalogue.hold(c, "job_1", [ONE.digest]))
-    await database.write(lambda c: catalogue.forget(c, [ONE.digest]))
+    await database.run(lambda c: catalogue.hold(c, "job_1", [ONE.digest]))
+    await database.run(lambda c: catalogue.forget(c, [ONE.digest]))
     await add(database, ONE)
-    assert await database.write(lambda c: catalogue.expire(c, 10**6, 10)) == [ONE.digest]
+    assert await database.run(lambda c: catalogue.expire(c, 10**6, 10)) == [ONE.digest]
 
 
 async def test_a_small_content_is_kept_in_the_row(database):
-    await database.write(lambda c: catalogue.add(c, ONE, 1, b"\x00one\xff"))
+    await database.run(lambda c: catalogue.add(c, ONE, 1, b"\x00one\xff"))
     await add(database, TWO)
     contents = [
-        await database.read(lambda c, ref=ref: catalogue.inline_content(c, ref.digest))
+        await database.run(lambda c, ref=ref: catalogue.inline_content(c, ref.digest))
         for ref in (ONE, TWO, NONE)
     ]
     assert contents == [b"\x00one\xff", None, None]

@@ -5,14 +5,14 @@
     job = await database.read(lambda connection: find(connection, job_id))
     await database.write(lambda connection: connection.execute(insert(jobs).values(...)))
     commits = GroupCommit(database)
-    job = await commits.submit(lambda connection: accept(connection, spec))
+    job = await commits.submit(lambda cursor: accept(cursor, spec))
 
-A function that is given to `run` takes a `Cursor`, one that is given to `read`, `write` or `submit`
-a SQLAlchemy connection. It runs in one transaction and must be quick: on SQLite it runs on the
-event loop, without a thread in between (a hand-over costs more than the statement), on PostgreSQL
-in the store's one thread. So it must not touch what the loop owns. When it returns, its changes are
-on disk. What every start of a service does goes by `run`: on SQLite, SQLAlchemy is imported when
-it is first asked for.
+A function that is given to `run` or `submit` takes a `Cursor`, one that is given to `read` or
+`write` a SQLAlchemy connection. It runs in one transaction and must be quick: on SQLite it runs on
+the event loop, without a thread in between (a hand-over costs more than the statement), on
+PostgreSQL in the store's one thread. So it must not touch what the loop owns. When it returns, its
+changes are on disk. What a start and the first work of a service do goes by `run` and `submit`: on
+SQLite, SQLAlchemy is imported when it is first asked for.
 
 A commit that fails ends the process: nobody knows what is on disk then, and a restart finds out. A
 full disk is the exception: StorageFullError, nothing was changed, and the store goes on.
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from gridloom_services.common.cursor import Cursor
     from gridloom_services.common.schema import Schema
 
-    Batch = list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]]
+    Batch = list[tuple[Callable[[Cursor], Any], asyncio.Future[Any]]]
 
 T = TypeVar("T")
 
@@ -228,19 +228,19 @@ class Database:
             raise
         return result
 
-    async def write_each(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
+    async def run_each(self, works: Sequence[Callable[[Cursor], Any]]) -> list[Outcome]:
         """Run all in one transaction, each undone alone if it fails; one fsync.
 
         When it returns, what succeeded is on disk. StorageFullError and UnavailableError are for
         all of them.
         """
-        return await self._run(self.transact_each, works)
+        if self.is_sqlite:
+            return self.run_each_now(works)
+        return await self.write(lambda c: self._each(PostgresCursor(c), works))
 
-    def transact_each(self, works: Sequence[Callable[[Connection], Any]]) -> list[Outcome]:
-        """`write_each` without a loop, on SQLite only."""
-        if len(works) == 1:
-            return [self._alone(works[0])]
-        return self.transact(lambda connection: [self._shielded(connection, w) for w in works])
+    def run_each_now(self, works: Sequence[Callable[[Cursor], Any]]) -> list[Outcome]:
+        """`run_each` without a loop, on SQLite only."""
+        return self.transact_raw(lambda raw: self._each(SqliteCursor(raw), works))
 
     async def next_epoch(self) -> int:
         """1 at the first start of the service on this store, one more at each: durable."""
@@ -254,16 +254,15 @@ class Database:
 
     # ---- within the transaction
 
-    def _alone(self, work: Callable[[Connection], Any]) -> Outcome:
-        try:
-            return Outcome(value=self.transact(work))
-        except Exception as error:  # noqa: BLE001  # it belongs to whoever submitted the work
-            return Outcome(error=error)
+    def _each(self, cursor: Cursor, works: Sequence[Callable[[Cursor], Any]]) -> list[Outcome]:
+        if len(works) == 1:
+            return [Outcome(value=works[0](cursor))]  # what it raises undoes the transaction
+        return [self._shielded(cursor, work) for work in works]
 
-    def _shielded(self, connection: Connection, work: Callable[[Connection], Any]) -> Outcome:
+    def _shielded(self, cursor: Cursor, work: Callable[[Cursor], Any]) -> Outcome:
         self._backend.command("SAVEPOINT gridloom")
         try:
-            outcome = Outcome(value=work(connection))
+            outcome = Outcome(value=work(cursor))
         except Exception as error:
             if not self._backend.has_transaction() or self._is_for_all(error):
                 raise
@@ -364,7 +363,7 @@ class GroupCommit:
         self._flusher: asyncio.Task[None] | None = None
         self._is_scheduled = False
 
-    def submit(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[Cursor], T]) -> asyncio.Future[T]:
         """Run `work` with the next commit. The future is done when its changes are on disk.
 
         What `work` raises is the future's exception; the rest of the group is not concerned.
@@ -392,7 +391,7 @@ class GroupCommit:
         self._is_scheduled = False
         batch = self._taken()
         try:
-            outcomes = self._database.transact_each([work for work, _ in batch])
+            outcomes = self._database.run_each_now([work for work, _ in batch])
         except Exception as error:  # noqa: BLE001  # it is the answer to each of them
             outcomes = [Outcome(error=error)] * len(batch)
         _answer(batch, outcomes)
@@ -401,7 +400,7 @@ class GroupCommit:
         """Until nothing waits; `submit` leaves what comes meanwhile to this task."""
         while batch := self._taken():
             try:
-                outcomes = await self._database.write_each([work for work, _ in batch])
+                outcomes = await self._database.run_each([work for work, _ in batch])
             except Exception as error:  # noqa: BLE001  # it is the answer to each of them
                 outcomes = [Outcome(error=error)] * len(batch)
             _answer(batch, outcomes)

@@ -11,7 +11,6 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gridloom.lazy import LazyModule
 from gridloom.values import dataclass
 
 from gridloom_services.common.errors import (
@@ -22,6 +21,7 @@ from gridloom_services.common.errors import (
     UnavailableError,
 )
 from gridloom_services.common.store import GroupCommit
+from gridloom_services.objects import catalogue
 from gridloom_services.objects.inline import InlineDraft, InlineReader
 from gridloom_services.objects.locks import KeyedLocks
 from gridloom_services.objects.meters import objects_meters
@@ -32,28 +32,17 @@ from gridloom_services.objects.upload import Upload
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
-    from sqlalchemy import Connection
-
+    from gridloom_services.common.cursor import Cursor
     from gridloom_services.common.store import Database
-    from gridloom_services.objects import catalogue
     from gridloom_services.objects.meters import Meters
     from gridloom_services.objects.segments import Memory, Segments
     from gridloom_services.objects.store.base import ContentStore, Draft, LocalFolder, Reader
-else:
-    # With SQLAlchemy, at the first object: a start has none.
-    catalogue = LazyModule("gridloom_services.objects.catalogue")
 
 T = TypeVar("T")
 
 _THREADS = 4
 _EXPIRED_AT_ONCE = 500
 _SCANNED_AT_ONCE = 1000
-
-# Asked by the driver: a start, which sweeps too, imports no SQLAlchemy for a "no".
-_ANY_EXPIRED = (
-    "SELECT 1 FROM objects WHERE used_s < ?"
-    " AND NOT EXISTS (SELECT 1 FROM object_holds WHERE digest = objects.digest) LIMIT 1"
-)
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +142,7 @@ class Objects:
 
     async def _adopt(self, ref: ObjectRef, holder: str) -> bool:
         """Use what is there already, if it is whole."""
-        found = await self._database.read(partial(catalogue.find, digests=[ref.digest]))
+        found = await self._database.run(partial(catalogue.find, digests=[ref.digest]))
         if ref.digest not in found:
             return False
         if found[ref.digest].size_bytes != ref.size_bytes:
@@ -168,7 +157,7 @@ class Objects:
 
     async def _is_whole(self, ref: ObjectRef) -> bool:
         """Nobody has taken its content away."""
-        if await self._database.read(partial(catalogue.inline_content, digest=ref.digest)) is None:
+        if await self._database.run(partial(catalogue.inline_content, digest=ref.digest)) is None:
             return await self._in_thread(self._contents.size, ref.digest) == ref.size_bytes
         return True
 
@@ -197,12 +186,10 @@ class Objects:
                 f" bytes ({error.strerror}); nothing was accepted"
             ) from error
 
-    def _add(
-        self, ref: ObjectRef, holder: str, content: bytes | None, connection: Connection
-    ) -> None:
-        catalogue.add(connection, ref, int(self._clock()), content)
+    def _add(self, ref: ObjectRef, holder: str, content: bytes | None, cursor: Cursor) -> None:
+        catalogue.add(cursor, ref, int(self._clock()), content)
         if holder:
-            catalogue.hold(connection, holder, [ref.digest])
+            catalogue.hold(cursor, holder, [ref.digest])
 
     def _check_size(self, ref: ObjectRef) -> None:
         limit = self._policy.max_object_bytes
@@ -257,9 +244,9 @@ class Objects:
         """Each of them, or None; what exists counts as used now."""
         now = int(self._clock())
 
-        def look(connection: Connection) -> dict[str, ObjectRef]:
-            found = catalogue.find(connection, digests)
-            catalogue.touch(connection, list(found), now, now - self._policy.granularity_s)
+        def look(cursor: Cursor) -> dict[str, ObjectRef]:
+            found = catalogue.find(cursor, digests)
+            catalogue.touch(cursor, list(found), now, now - self._policy.granularity_s)
             return found
 
         found = await self._commits.submit(look)
@@ -296,7 +283,7 @@ class Objects:
             await self._finished(self._in_thread(reader.close))
 
     async def _opened(self, ref: ObjectRef) -> Reader:
-        content = await self._database.read(partial(catalogue.inline_content, digest=ref.digest))
+        content = await self._database.run(partial(catalogue.inline_content, digest=ref.digest))
         if content is not None:
             return InlineReader(content)
         try:
@@ -339,11 +326,11 @@ class Objects:
             missing = await self._hold_segments(holder, segments)
             return missing + (await self.hold(holder, digests) if digests else [])
 
-        def keep(connection: Connection) -> list[str]:
+        def keep(cursor: Cursor) -> list[str]:
             if holder:
-                return catalogue.hold(connection, holder, digests)
-            found = catalogue.find(connection, digests)
-            catalogue.touch(connection, list(found), now, now - self._policy.granularity_s)
+                return catalogue.hold(cursor, holder, digests)
+            found = catalogue.find(cursor, digests)
+            catalogue.touch(cursor, list(found), now, now - self._policy.granularity_s)
             return [digest for digest in digests if digest not in found]
 
         return await self._commits.submit(keep)
@@ -360,7 +347,7 @@ class Objects:
         """Remove what nobody holds and nobody has used for the time of retention; how many."""
         before = int(self._clock() - self._policy.retention_s)
         count = 0
-        while await self._database.run(lambda cursor: cursor.one(_ANY_EXPIRED, before)):
+        while await self._database.run(partial(catalogue.any_expired, before_s=before)):
             expire = partial(catalogue.expire, before_s=before, limit=_EXPIRED_AT_ONCE)
             digests = await self._commits.submit(expire)
             await self.remove_litter(digests)
@@ -379,7 +366,7 @@ class Objects:
 
     async def remove_litter(self, digests: Sequence[str]) -> int:
         """Remove those contents among them that have no row; how many."""
-        known = await self._database.read(partial(catalogue.find, digests=digests))
+        known = await self._database.run(partial(catalogue.find, digests=digests))
         litter = [digest for digest in digests if digest not in known]
         for digest in litter:
             async with self._locks.holding(digest):
@@ -388,7 +375,7 @@ class Objects:
 
     async def _remove_without_row(self, digest: str) -> None:
         """For who holds the digest's lock."""
-        if not await self._database.read(partial(catalogue.find, digests=[digest])):
+        if not await self._database.run(partial(catalogue.find, digests=[digest])):
             await self._in_thread(self._contents.remove, digest)
 
     # ---- what need not be durable
@@ -411,7 +398,7 @@ class Objects:
         names = await self._in_thread(self._segments.names)
         if not names:
             return set()
-        return await self._database.read(partial(catalogue.held, names=names))
+        return await self._database.run(partial(catalogue.held, names=names))
 
     async def _hold_segments(self, holder: str, names: Sequence[str]) -> list[str]:
         sizes = await self._in_thread(lambda: [self._segments.size(name) for name in names])

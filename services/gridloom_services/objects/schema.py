@@ -6,6 +6,4 @@ from pathlib import Path
 
 from gridloom_services.common.schema import Schema
 
-SCHEMA = Schema(
-    "objects", "gridloom_services.objects.catalogue", Path(__file__).parent / "migrations"
-)
+SCHEMA = Schema("objects", "gridloom_services.objects.tables", Path(__file__).parent / "migrations")

@@ -11,6 +11,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, inser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gridloom_services.common.cursor import Cursor
     from sqlalchemy import Connection
 
 metadata = MetaData()
@@ -47,3 +48,18 @@ def add(number: int, content: str = "x", answers: int | None = None) -> Callable
 def numbers(connection: Connection) -> list[int]:
     """Which notes there are."""
     return list(connection.execute(select(notes.c.number).order_by(notes.c.number)).scalars())
+
+
+def put(number: int, content: str = "x", answers: int | None = None) -> Callable[[Cursor], int]:
+    """`add` by the driver."""
+
+    def work(cursor: Cursor) -> int:
+        cursor.run("INSERT INTO notes VALUES (?, ?, ?)", number, content, answers)
+        return number
+
+    return work
+
+
+def noted(cursor: Cursor) -> list[int]:
+    """`numbers` by the driver."""
+    return [row[0] for row in cursor.all("SELECT number FROM notes ORDER BY number")]

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from gridloom_services.common.errors import (
     StartError,
@@ -18,7 +20,7 @@ from gridloom_services.common.store import EXIT_STORE_FAILED, Database, GroupCom
 from sqlalchemy import MetaData, event, text
 from sqlalchemy.exc import IntegrityError
 
-from tests.unit.common.tables import SCHEMA, add, numbers
+from tests.unit.common.tables import SCHEMA, add, noted, numbers, put
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,7 +29,7 @@ PROLOGUE = """
 import asyncio, sys
 from gridloom_services.common.errors import UnavailableError
 from gridloom_services.common.store import Database, GroupCommit
-from tests.unit.common.tables import SCHEMA, add, numbers
+from tests.unit.common.tables import SCHEMA, add, noted, numbers, put
 
 async def main():
     database = await Database.open(sys.argv[1], SCHEMA)
@@ -57,8 +59,16 @@ def commits(database):
 def counted(database: Database) -> list[object]:
     """Grows by one with each commit."""
     found: list[object] = []
-    event.listen(database.engine, "commit", found.append)
+    if database.is_sqlite:
+        database.raw.set_trace_callback(lambda sql: found.append(sql) if sql == "COMMIT" else None)
+    else:
+        event.listen(database.engine, "commit", found.append)
     return found
+
+
+def violation(database: Database) -> type[Exception]:
+    """What the driver raises for a key that is there already."""
+    return sqlite3.IntegrityError if database.is_sqlite else psycopg.errors.UniqueViolation
 
 
 def run_process(url: str, body: str) -> subprocess.Popen[bytes]:
@@ -111,7 +121,7 @@ async def test_each_opening_may_have_the_next_epoch(database_url):
 
 async def test_many_submits_of_one_pass_share_one_commit(database, commits):
     count = counted(database)
-    results = await asyncio.gather(*(commits.submit(add(n)) for n in range(100)))
+    results = await asyncio.gather(*(commits.submit(put(n)) for n in range(100)))
     assert results == list(range(100))
     assert len(count) == 1
     assert await database.read(numbers) == list(range(100))
@@ -119,43 +129,43 @@ async def test_many_submits_of_one_pass_share_one_commit(database, commits):
 
 async def test_submits_of_different_passes_have_commits_of_their_own(database, commits):
     count = counted(database)
-    await commits.submit(add(1))
-    await commits.submit(add(2))
+    await commits.submit(put(1))
+    await commits.submit(put(2))
     assert len(count) == 2
 
 
 async def test_one_failing_work_does_not_concern_the_others(database, commits):
-    def broken(connection):
-        add(50)(connection)
+    def broken(cursor):
+        put(50)(cursor)
         raise ValueError("broken")
 
-    works = [add(1), broken, add(2), add(2), add(3)]
+    works = [put(1), broken, put(2), put(2), put(3)]
     results = await asyncio.gather(*map(commits.submit, works), return_exceptions=True)
-    assert [type(r) for r in results] == [int, ValueError, int, IntegrityError, int]
+    assert [type(r) for r in results] == [int, ValueError, int, violation(database), int]
     assert await database.read(numbers) == [1, 2, 3]
 
 
 async def test_a_failing_work_alone_leaves_nothing(database, commits):
     await database.write(add(1))
-    with pytest.raises(IntegrityError):
-        await commits.submit(add(1))
+    with pytest.raises(violation(database)):
+        await commits.submit(put(1))
     assert await database.read(numbers) == [1]
 
 
 async def test_work_sees_what_was_submitted_before_it(commits):
-    _, seen = await asyncio.gather(commits.submit(add(1)), commits.submit(numbers))
+    _, seen = await asyncio.gather(commits.submit(put(1)), commits.submit(noted))
     assert seen == [1]
 
 
 async def test_a_caller_that_has_gone_before_the_commit_is_not_served(database, commits):
-    gone, stays = commits.submit(add(1)), commits.submit(add(2))
+    gone, stays = commits.submit(put(1)), commits.submit(put(2))
     gone.cancel()
     await stays
     assert await database.read(numbers) == [2]
 
 
 async def test_join_returns_when_all_is_done(commits):
-    futures = [commits.submit(add(n)) for n in range(10)]
+    futures = [commits.submit(put(n)) for n in range(10)]
     await commits.join()
     assert all(future.done() for future in futures)
 
@@ -163,7 +173,7 @@ async def test_join_returns_when_all_is_done(commits):
 async def test_what_comes_while_a_commit_runs_is_not_forgotten(database, commits):
     async def client(number: int) -> None:
         for step in range(10):
-            await commits.submit(add(100 * number + step))
+            await commits.submit(put(100 * number + step))
 
     await asyncio.gather(*map(client, range(10)))
     assert len(await database.read(numbers)) == 100
@@ -174,8 +184,8 @@ async def test_a_failed_commit_ends_the_process_and_acknowledges_nothing(databas
     with run_process(
         database_url,
         """
-print("first", await commits.submit(add(1)), flush=True)
-print("second", await commits.submit(add(2, answers=99)), flush=True)
+print("first", await commits.submit(put(1)), flush=True)
+print("second", await commits.submit(put(2, answers=99)), flush=True)
 """,
     ) as process:
         output, errors = process.communicate()
@@ -191,7 +201,7 @@ async def test_what_was_acknowledged_survives_a_kill(database_url):
         database_url,
         """
 for n in range(10**6):
-    await commits.submit(add(n))
+    await commits.submit(put(n))
     print(n, flush=True)
 """,
     ) as process:
@@ -228,12 +238,12 @@ async def test_a_full_disk_refuses_the_whole_group(sqlite_database):
     database, commits = sqlite_database, GroupCommit(sqlite_database)
     await database.write(add(1))
     limit_pages(database, 3)
-    works = [commits.submit(add(n, "x" * 10_000)) for n in range(2, 6)]
+    works = [commits.submit(put(n, "x" * 10_000)) for n in range(2, 6)]
     results = await asyncio.gather(*works, return_exceptions=True)
     assert {type(result) for result in results} == {StorageFullError}
     assert await database.read(numbers) == [1]
     limit_pages(database, None)
-    assert await commits.submit(add(2)) == 2
+    assert await commits.submit(put(2)) == 2
 
 
 async def test_the_drivers_connection_takes_part_in_the_transaction(sqlite_database):
@@ -259,17 +269,17 @@ async def test_a_server_that_was_away_is_unavailable_and_then_there_again(postgr
     database = await Database.open(postgres_url, SCHEMA)
     commits = GroupCommit(database)
 
-    def die(connection):
-        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    def die(cursor):
+        cursor.run("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with pytest.raises(UnavailableError):
-        await database.write(die)
+        await database.run(die)
     await database.write(add(1))
     results = await asyncio.gather(
-        *map(commits.submit, [add(2), die, add(3)]), return_exceptions=True
+        *map(commits.submit, [put(2), die, put(3)]), return_exceptions=True
     )
     assert {type(result) for result in results} == {UnavailableError}
-    assert await commits.submit(numbers) == [1]
+    assert await commits.submit(noted) == [1]
     await database.close()
 
 

@@ -34,7 +34,7 @@ async def make_home(home: Path, *contents: bytes) -> None:
         draft.write(content)
         draft.commit(digest)
         ref = ObjectRef(digest, len(content))
-        await database.write(lambda connection, ref=ref: add(connection, ref, 0))
+        await database.run(lambda cursor, ref=ref: add(cursor, ref, 0))
     await database.close()
     (home / "token").write_text("t")
     (home / "token").chmod(0o600)

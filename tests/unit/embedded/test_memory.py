@@ -39,7 +39,7 @@ class Left:
     async def hold(self, *names: str) -> None:
         database = await Database.open(f"sqlite:///{self.objects / 'objects.db'}", SCHEMA)
         if names:
-            await database.write(lambda connection: hold_segments(connection, "call", names))
+            await database.run(lambda cursor: hold_segments(cursor, "call", names))
         await database.close()
 
     def written(self) -> str:
