@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gridloom.worker.mpi.spec import MPICH, SPEC_VARIABLE, LaunchSpec, to_text
 from gridloom.worker.supervision import handover, processes
 
 from tests.support.eventually import eventually_now
@@ -127,3 +128,17 @@ def test_a_folder_that_is_not_there_harms_nobody(door, supervised, tmp_path):
     door.launch(supervised)
     eventually_now(supervised.end)
     assert (supervised.path / handover.ERRORS).read_text() == ""
+
+
+def test_a_program_of_ours_runs_in_a_fork_whether_it_was_loaded_before_or_not(door, tmp_path):
+    """An interpreter that was started would not find its own library."""
+    spec = LaunchSpec(1, MPICH, ["./there-is-no-such"])
+    env = {SPEC_VARIABLE: to_text(spec), "PYTHONHOME": "/nowhere"}
+    for number in range(3):
+        supervised = Supervised(tmp_path, number)
+        command = (sys.executable, "-m", "gridloom.worker.rank_agent")
+        supervised.tell(*command, env=env, colocate=True)
+        door.launch(supervised)
+        eventually_now(supervised.end)
+        assert supervised.end().exit_code == 127
+        assert "[agent]" in supervised.stream(handover.STDERR)

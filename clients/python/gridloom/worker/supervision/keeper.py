@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from gridloom.worker.supervision import entries, handover, processes
+from gridloom.worker.supervision.records import read_record
 from gridloom.worker.supervision.wakeup import Wakeup
 from gridloom.worker.supervisor import supervise
 
 LONGEST_MESSAGE_BYTES = 8192
 READY = b"ready"
 _LOOK_AGAIN_S = 0.01
-# When nobody has asked for so long, there is time to load what supervisors run themselves.
-_IDLE_S = 1.0
 
 
 class Keeper:
@@ -47,26 +46,14 @@ class Keeper:
         """Serve until the runtime has gone and all supervisors have ended."""
         with contextlib.suppress(BrokenPipeError):  # the runtime died meanwhile
             self._door.send(READY)
-        has_orphans = False
-        while self._open or self._supervisors or has_orphans:
-            signals, ready = self._wakeup.wait(self._look_at(has_orphans=has_orphans))
+        until = None
+        while self._open or self._supervisors or until:
+            _, ready = self._wakeup.wait(until)
             if ready:
                 self._answer()
-            elif not (signals or has_orphans or self._has_loaded):
-                self._load()
             self._reap()
-            has_orphans = self._end_orphans()
-
-    def _look_at(self, *, has_orphans: bool) -> float | None:
-        """Below an orphan that was killed there may be others."""
-        if has_orphans:
-            return time.monotonic() + _LOOK_AGAIN_S
-        return None if self._has_loaded else time.monotonic() + _IDLE_S
-
-    def _load(self) -> None:
-        entries.load()
-        gc.freeze()
-        self._has_loaded = True
+            # Below an orphan that was killed there may be others: look again.
+            until = time.monotonic() + _LOOK_AGAIN_S if self._end_orphans() else None
 
     def _answer(self) -> None:
         message = self._door.recv(LONGEST_MESSAGE_BYTES)
@@ -84,6 +71,17 @@ class Keeper:
         self._supervisors.add(pid)
         with contextlib.suppress(OSError):  # the runtime died: the supervisor lives all the same
             self._door.send(str(pid).encode())
+        if not self._has_loaded:
+            self._load_what_runs_in(Path(os.fsdecode(message)))
+
+    def _load_what_runs_in(self, folder: Path) -> None:
+        """With the first that is asked for: those that come will not have to."""
+        with contextlib.suppress(OSError, ImportError):  # it is theirs to fail with it
+            spec = read_record(folder / handover.SPEC) or {}
+            if entries.own_program(spec.get("command", ()), spec.get("env", {})):
+                entries.load()
+                gc.freeze()
+                self._has_loaded = True
 
     def _become_supervisor(self, folder: Path) -> NoReturn:
         code = 1
