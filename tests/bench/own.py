@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "part", choices=("calls", "jobs", "mpi", "payloads", "pruning", "recovery", "resting", "served")
+        "part",
+        choices=("calls", "jobs", "mpi", "payloads", "pruning", "recovery", "resting", "served"),
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
