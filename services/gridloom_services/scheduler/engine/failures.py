@@ -59,7 +59,7 @@ class Failures:
         keys = table.array("selector")[rows] * _REACHES + self._reaches.known()[rows]
         self._groups = [
             _Group(key // _REACHES, key % _REACHES, rows[keys == key], soonest, table)
-            for key in np.unique(keys).tolist()
+            for key in sorted(set(keys.tolist()))
         ]
 
     def rule_out(self, avail: Ints, end: int) -> None:

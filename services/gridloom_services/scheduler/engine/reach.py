@@ -65,7 +65,7 @@ class Reaches:
         new = (classes.array("epoch") != self._nodes.epoch) & (classes.array("single") == 1)
         rows = np.flatnonzero(new)
         selectors = classes.array("selector")[rows]
-        for number in np.unique(selectors).tolist():
+        for number in sorted(set(selectors.tolist())):
             self._learn(rows[selectors == number], classes.selector_of(number))
 
     def _learn(self, rows: Ints, selector: Selector) -> None:
