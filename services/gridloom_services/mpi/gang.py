@@ -74,7 +74,7 @@ def _per_node(request: MpiRequest, implementation: str) -> int:
 
 
 def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> LaunchSpec:
-    limit_s, limit = _limit(request)
+    limit_s, limit, is_of_ranks = _limit(request)
     function = request.function
     return LaunchSpec(
         ranks=request.ranks,
@@ -84,6 +84,7 @@ def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> Launc
         is_bound=request.is_bound,
         timeout_s=limit_s,
         limit=limit,
+        is_of_ranks=is_of_ranks,
         function=function.name if function else "",
         call=f"{folder}/call" if function else "",
         bundle=f"{folder}/bundle.zip" if function and function.has_bundle else "",
@@ -93,14 +94,17 @@ def _launch_spec(request: MpiRequest, implementation: str, folder: str) -> Launc
     )
 
 
-def _limit(request: MpiRequest) -> tuple[float | None, str]:
-    """The time-out, or what comes shortly before the job's own limit; and how it is called."""
+def _limit(request: MpiRequest) -> tuple[float | None, str, bool]:
+    """The time-out, or what comes shortly before the job's own limit; and how it is called.
+
+    The job's own counts while its hosts gather, a time-out does not.
+    """
     timeout_s, limit_s = request.timeout_s, request.time_limit_s
     if timeout_s is not None and (limit_s is None or timeout_s < limit_s):
-        return timeout_s, f"time-out of {timeout_s:g} s"
+        return timeout_s, f"time-out of {timeout_s:g} s", True
     if limit_s is None:
-        return None, ""
-    return limit_s - min(_AHEAD_S, limit_s * _AHEAD_SHARE), f"time limit of {limit_s:g} s"
+        return None, "", False
+    return limit_s - min(_AHEAD_S, limit_s * _AHEAD_SHARE), f"time limit of {limit_s:g} s", False
 
 
 def _cpus(request: MpiRequest) -> int:

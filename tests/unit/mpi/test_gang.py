@@ -67,16 +67,16 @@ def test_a_rank_has_as_many_threads_as_whole_cpus_unless_it_says(said, cpu, thre
 @pytest.mark.parametrize(
     ("timeout_s", "time_limit_s", "expected"),
     [
-        (None, None, (None, "")),
-        (5.0, None, (5.0, "time-out of 5 s")),
-        (5.0, 60.0, (5.0, "time-out of 5 s")),
-        (None, 60.0, (59.0, "time limit of 60 s")),
-        (90.0, 2.0, (1.8, "time limit of 2 s")),
+        (None, None, (None, "", False)),
+        (5.0, None, (5.0, "time-out of 5 s", True)),
+        (5.0, 60.0, (5.0, "time-out of 5 s", True)),
+        (None, 60.0, (59.0, "time limit of 60 s", False)),
+        (90.0, 2.0, (1.8, "time limit of 2 s", False)),
     ],
 )
 def test_the_agent_looks_at_the_ranks_before_the_job_s_own_limit(timeout_s, time_limit_s, expected):
     spec = launch_spec(replace(PROGRAM, timeout_s=timeout_s, time_limit_s=time_limit_s))
-    assert (spec.timeout_s, spec.limit) == expected
+    assert (spec.timeout_s, spec.limit, spec.is_of_ranks) == expected
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ class Agent:
         if not self._others.gather(self._ears, self._folder, self._take):
             self._is_told_to_end, self._code = True, _EXIT_TERMINATED
             return
+        self._all_are_here()
         hosts = self._others.launcher_words(launcher)
         ranks = self._folder.shell(self._rank_command())
         command = mpiexec_command(launcher, self._spec, ranks, hosts)
@@ -139,6 +140,11 @@ class Agent:
             assert stream is not None
             self._ears.listen(os.dup(stream.fileno()), partial(self._launcher_says, name))
             stream.close()
+
+    def _all_are_here(self) -> None:
+        """Ranks do not pay for the time that their hosts took to gather."""
+        if self._spec.is_of_ranks and self._spec.timeout_s is not None:
+            self._ends_at = time.monotonic() + self._spec.timeout_s
 
     def _prepare(self) -> Launcher:
         """This host has what its ranks need; else a NotHereError says what it has not."""

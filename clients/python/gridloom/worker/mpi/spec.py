@@ -17,7 +17,8 @@ class LaunchSpec(NamedTuple):
     """How to launch the ranks. Paths are below the working folder.
 
     Either there is a `command`, or the `call` of a function, a pickle. A `timeout_s` counts from
-    the agent's start. With `idle_timeout_s` the ranks stay for calls that come through the door.
+    the agent's start, one of the ranks themselves from the launch, when all hosts are there. With
+    `idle_timeout_s` the ranks stay for calls that come through the door.
     """
 
     ranks: int
@@ -28,6 +29,7 @@ class LaunchSpec(NamedTuple):
     timeout_s: float | None = None
     # How people call it: "time-out of 5 s", or "time limit of 60 s" where it is the job's.
     limit: str = ""
+    is_of_ranks: bool = False
     function: str = ""
     call: str = ""
     bundle: str = ""

@@ -60,6 +60,8 @@ class WorldAgent(Agent):
         place = self._here / self._spec.report
         place.parent.mkdir(parents=True, exist_ok=True)
         place.with_name("folder").write_text(str(self._folder.path), encoding="utf-8")
+
+    def _all_are_here(self) -> None:
         self._ends_at = time.monotonic() + max(self._spec.idle_timeout_s or 0.0, _FIRST_S)
 
     def _rank_environment(self, launcher: Launcher) -> dict[str, str]:
