@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from tests.support.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gridloom.home import PlatformRecord
 
 # Looks at its own job, waits for the word, and looks again.
 PROGRAM = """
@@ -37,6 +40,18 @@ def home(tmp_path: Path) -> Iterator[Home]:
     home.close()
 
 
+@contextlib.contextmanager
+def moved(home: Home, before: PlatformRecord) -> Iterator[None]:
+    """The platform was killed, and its port is another's when it starts again."""
+    os.kill(before.pid, signal.SIGKILL)
+    # Until nothing of it holds the port.
+    eventually_now(lambda: not Path(f"/proc/{before.pid}").exists())
+    host, _, port = before.address.partition(":")
+    with socket.create_server((host, int(port))):
+        assert home.platform.start().address != before.address
+        yield
+
+
 def test_a_job_finds_the_platform_that_was_started_again_on_another_port(
     home: Home, tmp_path: Path
 ):
@@ -45,13 +60,20 @@ def test_a_job_finds_the_platform_that_was_started_again_on_another_port(
     with gridloom.connect(home=home.path) as client:
         job = client.run([sys.executable, "-c", PROGRAM, str(go)])
         eventually_now(lambda: list(job.logs()) == ["before RUNNING"])
-        os.kill(before.pid, signal.SIGKILL)
-        # Until nothing of it holds the port.
-        eventually_now(lambda: not Path(f"/proc/{before.pid}").exists())
-        host, _, port = before.address.partition(":")
-        with socket.create_server((host, int(port))):
-            assert home.platform.start().address != before.address
+        with moved(home, before):
             go.touch()
             result = job.result(timeout=60)
         assert (result.exit_code, job.info.attempt) == (0, 1)
         assert list(job.logs()) == ["before RUNNING", "after RUNNING default"]
+
+
+def test_so_do_workers_that_were_there_before(home: Home):
+    def weighed(data: bytes) -> tuple[int, int]:
+        return os.getpid(), len(data)
+
+    before = home.platform.start()
+    with gridloom.connect(home=home.path) as client, client.pool(workers=1) as pool:
+        worker, _ = pool.submit(weighed, b"").result(60)
+        with moved(home, before):
+            # Too large to come with the call.
+            assert pool.submit(weighed, bytes(1 << 20)).result(60) == (worker, 1 << 20)

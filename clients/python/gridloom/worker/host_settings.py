@@ -94,6 +94,7 @@ def pool_settings(spec: pool_pb2.PoolSpec, environment: Mapping[str, str]) -> Po
         address=environment.get("GRIDLOOM_ADDRESS", ""),
         functions_address=environment.get("GRIDLOOM_FUNCTIONS_ADDRESS", ""),
         ca_file=environment.get("GRIDLOOM_TLS_CA_FILE", ""),
+        home=environment.get("GRIDLOOM_HOME", ""),
         folder=folder / ".gridloom-modules",
         concurrency=concurrency,
         slots=spec.slots or DEFAULT_SLOTS.get(concurrency, 1),

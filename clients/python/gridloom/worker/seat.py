@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gridloom.api.functions.v1 import pool_pb2, worker_pb2
 from gridloom.version import PROTOCOL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gridloom.channel import Locator
     from gridloom.endpoint import Endpoint
     from gridloom.worker.output import CaptureFile
     from gridloom.worker.progress import Alarm, Board
@@ -41,12 +41,22 @@ class PoolSettings(NamedTuple):
     bundle: str = ""
     functions_address: str = ""
     ca_file: str = ""
+    home: str = ""
 
     def endpoint(self, address: str = "") -> Endpoint:
         """The platform, or a service that has an address of its own."""
         from gridloom.locate import endpoint_of
 
         return endpoint_of(address or self.address, token=self.token, ca_file=self.ca_file)
+
+    def platform(self) -> Locator:
+        """The platform, wherever it is by now."""
+        from gridloom.home import EmbeddedPlatform
+        from gridloom.locate import FixedAddress, GangPlatform
+
+        if not self.home:
+            return FixedAddress(self.endpoint())
+        return GangPlatform(self.endpoint(), EmbeddedPlatform(Path(self.home)))
 
 
 class Seat(NamedTuple):

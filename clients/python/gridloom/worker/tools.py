@@ -46,10 +46,9 @@ class LazyObjects:
     def _connected(self) -> ObjectsClient:
         if self._client is None:
             from gridloom.channel import Connection
-            from gridloom.locate import FixedAddress
             from gridloom.objects import ObjectsClient
 
-            self._client = ObjectsClient(Connection(FixedAddress(self._pool.endpoint())))
+            self._client = ObjectsClient(Connection(self._pool.platform()))
         return self._client
 
 
