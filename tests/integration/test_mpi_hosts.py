@@ -7,6 +7,7 @@ import pickle
 from typing import TYPE_CHECKING
 
 import pytest
+from gridloom.studies.stretch import cores_of
 from gridloom.worker.mpi.names import TIMES_VARIABLE
 from gridloom.worker.mpi.report import decoded
 
@@ -64,10 +65,15 @@ def test_the_first_host_knows_when_ranks_of_all_hosts_were_at_work(hosts, tmp_pa
     gang = Gang(hosts, tmp_path, 4, command=["true"])
     gang.start(**{TIMES_VARIABLE: "times.json"})
     assert [gang.ended(name).code for name in hosts.names] == [0, 0]
-    ranks = json.loads(gang.folder("host-1").joinpath("times.json").read_text())["ranks"]
-    assert sorted(rank["rank"] for rank in ranks) == [0, 1, 2, 3]
-    assert all(rank["began_at"] <= rank["ended_at"] for rank in ranks)
-    assert not gang.folder("host-2").joinpath("times.json").exists()
+    first, second = (
+        json.loads(gang.folder(name).joinpath("times.json").read_text()) for name in hosts.names
+    )
+    assert sorted(rank["rank"] for rank in first["ranks"]) == [0, 1, 2, 3]
+    assert all(rank["began_at"] <= rank["ended_at"] for rank in first["ranks"])
+    # A study adds up the processors of all hosts.
+    assert second["ranks"] == []
+    assert [first["host"], second["host"]] == ["host-1", "host-2"]
+    assert cores_of([first, second]) == len(first["cpus"]) + len(second["cpus"])
     gang.assert_gone()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +19,23 @@ def leave_times(path: Path, folder: RankFolder, others: Others) -> None:
     A rank begins when the launcher has come to executing its program. The times are those of the
     files that say so: good to some milliseconds.
     """
-    from gridloom.worker.measuring import processors
-
     begun = {rank: folder.began_at(rank) for rank in folder.ranks} | others.begun()
     ranks = [
         {"rank": end.rank, "began_at": began_at, "ended_at": end.at}
         for end in (*folder.exits(), *others.ends())
         if (began_at := begun.get(end.rank)) is not None
     ]
+    _leave(path, ranks)
+
+
+def leave_place(path: Path) -> None:
+    """Of a host that is not the first: its processors. The first tells times, by one clock."""
+    _leave(path, [])
+
+
+def _leave(path: Path, ranks: list[dict[str, Any]]) -> None:
+    from gridloom.worker.measuring import processors
+
     with contextlib.suppress(OSError):  # a full disk: who measures says that there are no times
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"ranks": ranks, **processors()}), encoding="utf-8")

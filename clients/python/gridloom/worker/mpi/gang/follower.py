@@ -170,7 +170,11 @@ class Follower(Agent):
         """So does it report."""
 
     def _leave_times(self) -> None:
-        """And so it says when ranks were at work."""
+        """And so it says when ranks were at work, but not with how many processors here."""
+        if name := self._environment.get(names.TIMES_VARIABLE):
+            from gridloom.worker.mpi.times import leave_place
+
+            leave_place(self._here / name)
 
     def _end_ranks(self) -> None:
         processes.send(self._rank_processes(), signal.SIGKILL)
