@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -139,6 +141,30 @@ def test_a_function_may_reuse_its_ranks(client):
     assert [value for _, value in first + second] == [2, 2, 4, 4]
     assert [pid for pid, _ in first] == [pid for pid, _ in second]
     assert client.mpi.submit(reused.options(result="root"), 3).result(60) == (first[0][0], 6)
+
+
+CALLS = """
+import sys, time
+from pathlib import Path
+import gridloom
+
+def begins(comm, folder):
+    (Path(folder) / str(comm.rank)).touch()
+    time.sleep(0.3)
+
+with gridloom.connect(home=sys.argv[1]) as client:
+    client.mpi.world(ranks=2, idle_timeout=1).call(begins, sys.argv[2])
+"""
+
+
+def test_ranks_whose_client_is_killed_amid_a_call_are_given_back(client, tmp_path):
+    before = {job.id for job in client.jobs()}
+    dying = subprocess.Popen([sys.executable, "-c", CALLS, client.name, str(tmp_path)])
+    eventually_now(lambda: len(list(tmp_path.iterdir())) == 2)
+    dying.kill()
+    dying.wait()
+    (job,) = (job for job in client.jobs() if job.id not in before)
+    eventually_now(lambda: alive(job.id) == [])
 
 
 async def test_a_world_in_an_event_loop_takes_its_calls_one_after_the_other(client):

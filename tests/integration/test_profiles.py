@@ -52,6 +52,10 @@ def part(each):
     return each % 7
 
 
+def parts(comm):
+    return part(comm.rank)
+
+
 @gridloom.function(profile=True)
 def churn(times):
     """Calls a function often, and takes memory."""
@@ -154,6 +158,17 @@ def test_each_rank_of_a_function_leaves_its_profile(tmp_path):
     picture = ET.parse(profile.flamegraph(tmp_path / "f.svg", "a & b")).getroot()
     titles = [each.text or "" for each in picture.iter("{http://www.w3.org/2000/svg}title")]
     assert any(title.startswith("part (test_profiles.py") for title in titles)
+
+
+@pytest.mark.slow
+def test_the_profile_of_a_world_has_all_its_calls(client):
+    with client.mpi.world(ranks=2, profile=True) as world:
+        for _ in range(3):
+            world.call(parts)
+        job = world.job
+    job.result(PATIENCE_S)
+    assert calls_of(job.profile(), "part") == 2 * 3
+    assert list(job.profile().by_rank) == [0, 1]
 
 
 @pytest.mark.slow
