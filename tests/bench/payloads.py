@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING
 
 import gridloom
 import numpy as np
+from gridloom.channel import Connection
+from gridloom.endpoint import Endpoint
+from gridloom.locate import FixedAddress
 from gridloom.objects import ObjectsClient
 
 from tests.support.home import Home
@@ -82,7 +85,9 @@ def _in_turns(client: gridloom.Client, file: Path, repetitions: int) -> Figures:
         f"{MIB} MiB there and back, {NOT_DURABLE}": not_durable(echo),
         f"{MIB} MiB there and back changed, {NOT_DURABLE}": not_durable(changed),
     }
-    elsewhere = Elsewhere(client.connection)
+    here = client.connection.endpoint()
+    by_tcp = Connection(FixedAddress(Endpoint(here.address, token=here.token)))
+    elsewhere = Elsewhere(by_tcp)
     found: Figures = defaultdict(list)
     for repetition in range(repetitions + 1):
         array = np.frombuffer(bytearray(os.urandom(MIB << 20)), np.uint8)
