@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _AGENT = "gridloom.worker.rank_agent"
 # By module: the name of its process, and what else it loads when it begins.
 _PROGRAMS = {
-    _AGENT: ("gl-rank-agent", ("gridloom.worker.mpi.world", "gridloom.worker.mpi.report")),
+    _AGENT: (
+        "gl-rank-agent",
+        ("gridloom.worker.mpi.world", "gridloom.worker.mpi.report", "zipfile"),
+    ),
 }
 # Agents of several hosts talk by gRPC, which does not bear to be forked.
 _NOT_WITH = "GRIDLOOM_HOSTS"
