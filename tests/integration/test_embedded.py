@@ -34,7 +34,12 @@ ABSENT = f"sha256:{'0' * 64}"
 
 def stat_objects(platform: EmbeddedProcess) -> bool:
     """Any call of a user."""
-    with grpc.insecure_channel(platform.record()["address"]) as channel:
+    return has_objects(platform, platform.record()["address"])
+
+
+def has_objects(platform: EmbeddedProcess, target: str) -> bool:
+    """The same by any of the platform's doors."""
+    with grpc.insecure_channel(target) as channel:
         stub = objects_pb2_grpc.ObjectsServiceStub(channel)
         request = pb.StatObjectsRequest(digests=[ABSENT])
         return stub.StatObjects(request, metadata=platform.metadata).objects[0].exists
@@ -85,6 +90,7 @@ def test_a_stop_takes_the_record_away_and_the_next_start_has_the_same_port(tmp_p
         platform.signal(signal.SIGTERM)
         assert platform.wait() == 0
     assert not (tmp_path / "platform.json").exists()
+    assert not (tmp_path / "platform.sock").exists()
     with EmbeddedProcess(tmp_path) as platform:
         assert platform.record()["address"] == address
 
@@ -115,6 +121,16 @@ def test_after_a_kill_it_starts_again_beside_the_stale_record(tmp_path):
     with EmbeddedProcess(tmp_path) as platform:
         eventually_now(lambda: platform.record()["pid"] == platform.pid)
         assert stat_objects(platform) is False
+        # The socket of the dead one was in the way, too.
+        assert has_objects(platform, f"unix:{platform.record()['socket']}") is False
+
+
+def test_a_home_whose_name_is_too_long_for_a_socket_is_reached_by_its_port(tmp_path):
+    home = tmp_path / ("h" * 100)
+    with EmbeddedProcess(home) as platform:
+        assert platform.record()["socket"] == ""
+        found = EmbeddedPlatform(home).find(may_start=False)
+        assert has_objects(platform, found.target) is False
 
 
 def test_it_ends_itself_when_nobody_needs_it(tmp_path):

@@ -140,6 +140,6 @@ class AsyncConnection:
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
     """A channel of the running event loop to a platform."""
     if not endpoint.tls:
-        return grpc.aio.insecure_channel(endpoint.address, options=endpoint.options)
+        return grpc.aio.insecure_channel(endpoint.target, options=endpoint.options)
     credentials = grpc.ssl_channel_credentials(endpoint.root_certificates())
     return grpc.aio.secure_channel(endpoint.address, credentials, options=endpoint.options)

@@ -273,7 +273,7 @@ class Connection:
 def open_channel(endpoint: Endpoint) -> grpc.Channel:
     """A synchronous channel to a platform."""
     if not endpoint.tls:
-        return grpc.insecure_channel(endpoint.address, options=endpoint.options)
+        return grpc.insecure_channel(endpoint.target, options=endpoint.options)
     credentials = grpc.ssl_channel_credentials(endpoint.root_certificates())
     return grpc.secure_channel(endpoint.address, credentials, options=endpoint.options)
 

@@ -37,6 +37,13 @@ class Endpoint:
     token: str = field(default="", repr=False)
     tls: bool = False
     ca_file: str = ""
+    socket: str = ""
+    """A unix socket of the same platform on this machine: sooner there than over TCP."""
+
+    @property
+    def target(self) -> str:
+        """What a channel is opened to."""
+        return f"unix:{self.socket}" if self.socket else self.address
 
     @property
     def is_local(self) -> bool:

@@ -71,6 +71,7 @@ class PlatformRecord:
     token_file: str
     version: str
     protocol: int
+    socket: str = ""
 
     @property
     def is_answering(self) -> bool:
@@ -133,8 +134,8 @@ class EmbeddedPlatform:
         """What the last platform here has left in `platform.json`; it may be dead."""
         try:
             said: dict[str, Any] = json.loads((self.home / "platform.json").read_text("utf-8"))
-            return PlatformRecord(**{name: said[name] for name in PlatformRecord.__slots__})
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
+            return PlatformRecord(**{n: said[n] for n in PlatformRecord.__slots__ if n in said})
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
             return None
 
     def running(self) -> PlatformRecord | None:
@@ -269,7 +270,8 @@ class EmbeddedPlatform:
                 f"the platform on {self.home} belongs to another user: {record.token_file} cannot"
                 " be read"
             ) from None
-        return Endpoint(record.address, token=token)
+        is_there = record.socket and Path(record.socket).is_socket()
+        return Endpoint(record.address, token=token, socket=record.socket if is_there else "")
 
 
 def _is_alive(pid: int) -> bool:

@@ -37,6 +37,7 @@ from gridloom_services.common.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from gridloom_services.common.app import App
     from gridloom_services.common.metrics import Metrics
@@ -90,11 +91,17 @@ class Platform:
         """Where programs of this machine reach it, without TLS: HOST:PORT."""
         return self.server.inner_address
 
-    async def start(self, parts: Sequence[Part], *, ports: Sequence[int] | None = None) -> None:
+    async def start(
+        self,
+        parts: Sequence[Part],
+        *,
+        ports: Sequence[int] | None = None,
+        socket: Path | None = None,
+    ) -> None:
         """Compose the parts and start them; when it returns, all of them answer.
 
-        The first of `ports` (the settings' one) that is free is taken. StartError says why it
-        cannot be.
+        The first of `ports` (the settings' one) that is free is taken, and `socket` where that can
+        be. StartError says why it cannot be.
         """
         grpc_environment.release()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,6 +112,9 @@ class Platform:
         credentials = entrance.server_credentials()
         wanted = ports or [self._settings.port]
         self.server.bind(self._settings.host, *wanted, credentials=credentials)
+        if socket is not None:
+            self._cleanup.callback(socket.unlink, missing_ok=True)
+            self.server.bind_socket(socket)
         self._cleanup.push_async_callback(self._end_server)
         entrance.channels.are_here(self.server.inner_address, [part.name for part in parts])
         context = PlatformContext(

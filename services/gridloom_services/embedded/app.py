@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Each is started after those that it calls, and stopped before them.
 SERVICES = ("objects", "scheduler", "functions", "mpi")
+_SOCKET = "platform.sock"
 
 
 def run(asked: Mapping[str, Any]) -> int:
@@ -70,13 +71,17 @@ async def serve(server: ServerSettings, own: EmbeddedSettings, parts: Sequence[P
 
 async def _start(platform: Platform, server: ServerSettings, parts: Sequence[Part]) -> None:
     """On the port of last time, unless it was taken meanwhile or another is wanted."""
-    await platform.start(parts, ports=None if server.port else (last_port(server.home), 0))
+    ports = None if server.port else (last_port(server.home), 0)
+    await platform.start(parts, ports=ports, socket=server.home / _SOCKET)
     remember_port(server.home, platform.address)
 
 
 def _announce(platform: Platform) -> None:
     record = PlatformRecord.of_this_process(
-        platform.inner_address, platform.token_file, platform.metrics_port
+        platform.inner_address,
+        platform.token_file,
+        metrics_port=platform.metrics_port,
+        socket=platform.server.socket,
     )
     record.write(platform.home)
     if sys.stdout.isatty():

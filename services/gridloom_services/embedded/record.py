@@ -26,13 +26,16 @@ class PlatformRecord:
     version: str = VERSION
     protocol: int = PROTOCOL
     metrics_port: int | None = None
+    socket: str = ""
+    """Where programs of this user and machine reach it sooner; "": nowhere."""
 
     @classmethod
     def of_this_process(
-        cls, address: str, token_file: Path, metrics_port: int | None
+        cls, address: str, token_file: Path, *, metrics_port: int | None = None, socket: str = ""
     ) -> PlatformRecord:
         """As from now."""
-        return cls(address, os.getpid(), time.time(), str(token_file), metrics_port=metrics_port)
+        begun = (address, os.getpid(), time.time(), str(token_file))
+        return cls(*begun, metrics_port=metrics_port, socket=socket)
 
     def write(self, home: Path) -> None:
         """Atomically: a reader sees the whole of it, or none."""

@@ -42,4 +42,4 @@ class FunctionsSettings:
     prune_every_s: float = bounded(60.0, least=0.01)
     # How long the commit of a lone quick call waits for its result; 0: not at all. Where commits
     # take longer, as on PostgreSQL, it waits for as long as the last one took, 3 ms at most.
-    hold_us: int = bounded(300, least=0, most=100_000)
+    hold_us: int = bounded(1000, least=0, most=100_000)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from gridloom_services.embedded.record import (
 
 
 def test_the_sdk_reads_what_the_platform_writes(tmp_path):
-    ours = PlatformRecord.of_this_process("127.0.0.1:5000", tmp_path / "token", 9000)
+    ours = PlatformRecord.of_this_process("127.0.0.1:5000", tmp_path / "token", metrics_port=9000)
     ours.write(tmp_path)
     theirs = EmbeddedPlatform(tmp_path).record()
     assert theirs is not None
@@ -25,14 +27,38 @@ def test_the_sdk_reads_what_the_platform_writes(tmp_path):
     assert (theirs.version, theirs.protocol) == (VERSION, PROTOCOL)
 
 
+def test_a_socket_is_used_where_the_record_names_one_that_is_there(tmp_path):
+    path = tmp_path / "platform.sock"
+    (tmp_path / "token").write_text("t")
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        address = f"127.0.0.1:{port.getsockname()[1]}"
+        said = PlatformRecord.of_this_process(address, tmp_path / "token", socket=str(path))
+        said.write(tmp_path)
+        assert EmbeddedPlatform(tmp_path).find(may_start=False).target == address
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            found = EmbeddedPlatform(tmp_path).find(may_start=False)
+    assert (found.target, found.address, found.is_local) == (f"unix:{path}", address, True)
+
+
+def test_a_record_of_a_platform_that_knew_no_sockets_is_read(tmp_path):
+    PlatformRecord.of_this_process("h:1", tmp_path / "token").write(tmp_path)
+    record = json.loads((tmp_path / "platform.json").read_text())
+    del record["socket"]
+    (tmp_path / "platform.json").write_text(json.dumps(record))
+    theirs = EmbeddedPlatform(tmp_path).record()
+    assert theirs is not None
+    assert theirs.socket == ""
+
+
 def test_a_record_is_replaced_as_a_whole_and_leaves_no_draft(tmp_path):
     for port in range(5000, 5010):
-        PlatformRecord.of_this_process(f"h:{port}", tmp_path / "token", None).write(tmp_path)
+        PlatformRecord.of_this_process(f"h:{port}", tmp_path / "token").write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["platform.json"]
 
 
 def test_a_removed_record_names_nobody(tmp_path):
-    PlatformRecord.of_this_process("h:1", tmp_path / "token", None).write(tmp_path)
+    PlatformRecord.of_this_process("h:1", tmp_path / "token").write(tmp_path)
     assert recorded_pid(tmp_path) == os.getpid()
     remove_record(tmp_path)
     remove_record(tmp_path)

@@ -153,6 +153,7 @@ def _origin(context: Any) -> str:
     """The address of the caller; where a front has passed the call on, what it says of it, too."""
     peer = str(context.peer()).partition(":")[2].rpartition(":")[0]
     peer = peer.replace("%5B", "[").replace("%5D", "]")
+    peer = peer or "localhost"  # through a unix socket
     before = _metadata(context, "x-forwarded-for")
     return f"{before} via {peer}"[:_LONGEST_ORIGIN] if before else peer
 
