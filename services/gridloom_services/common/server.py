@@ -101,7 +101,7 @@ class PlatformServer:
     def bind_socket(self, path: Path) -> None:
         """Listen at a path too, for programs of this user; `socket` stays empty where it cannot be.
 
-        A message takes about 0.6 of its time over TCP. What a dead process left there is replaced.
+        Messages take no longer there than over TCP, mostly less. A dead process's is replaced.
         """
         if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
             return
