@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from gridloom.calls.definition import function_name, importable
+from gridloom.errors import InvalidRequestError
 from gridloom.mpi_jobs.options import FUNCTION_WORDS, MpiFunctionOptions, checked_options
 
 if TYPE_CHECKING:
@@ -87,8 +88,19 @@ class MpiFunction(Generic[P, R]):
 
 
 def mpi(
+    *bare: object,
     **options: Unpack[MpiFunctionOptions],
 ) -> Callable[[Callable[Concatenate[Any, P], R]], MpiFunction[P, R]]:
-    """Make a function that runs on ranks: `@gridloom.mpi(ranks=8)`; see `MpiOptions`."""
+    """Make a function that runs on ranks: `@gridloom.mpi(ranks=8)`; see `MpiOptions`.
+
+    Without parentheses it is an `InvalidRequestError`: nothing says how many ranks.
+    """
+    if bare:
+        raise InvalidRequestError(
+            f"how many ranks? Write @gridloom.mpi(ranks=4), say; {bare[0]!r} is no number of ranks",
+            field="ranks",
+            given=repr(bare[0]),
+            allowed="@gridloom.mpi(ranks=NUMBER, ...)",
+        )
     checked = cast("MpiFunctionOptions", checked_options(options, FUNCTION_WORDS))
     return lambda function: MpiFunction(function, checked)

@@ -38,6 +38,11 @@ def test_a_program_is_the_command_of_each_rank():
     assert not spec.job.roles
 
 
+def test_without_parentheses_it_is_said_what_to_write():
+    with pytest.raises(InvalidRequestError, match=r"@gridloom\.mpi\(ranks=4\)"):
+        gridloom.mpi(heat)
+
+
 def test_words_of_ranks_travel():
     spec = spec_of(
         ["x"],
