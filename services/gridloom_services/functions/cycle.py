@@ -191,6 +191,8 @@ class Cycle:
         """How long the next commit should wait: under load, many small ones cost more than few."""
         if not self._is_loaded() or self._flush_waiters or self._deferred:
             return 0.0
+        if self._ledger.is_awaited:
+            return 0.0  # who sends one call after the other would wait for each
         pause_s = min(max(_COMMIT_SHARE * self._commit_s, _LEAST_PAUSE_S), _MOST_PAUSE_S)
         return self._committed_at + pause_s - now
 

@@ -47,6 +47,10 @@ class Taken:
     ended_chunks: set[int]
 
 
+_FEW_CALLS = 8
+"""Whoever has fewer open is taken to wait for each of their results."""
+
+
 class Ledger:
     """Collects changes; it is the `Sink` of dispatch. `take` begins the next commit."""
 
@@ -61,6 +65,8 @@ class Ledger:
         self.changes = Changes()
         self.unfinished = 0
         """Calls and items that were accepted and have no result."""
+        self.is_awaited = False
+        """A session that has hardly anything else open has a result that is not on disk."""
         self.pending_bytes = 0
         """Of arguments that are not on disk."""
         self.finished_items = 0
@@ -217,6 +223,7 @@ class Ledger:
     def _count(self, session: Session, span: Span, statuses: bytes) -> None:
         size = span.size
         session.unfinished -= size
+        self.is_awaited = self.is_awaited or session.unfinished < _FEW_CALLS
         self.unfinished -= size
         self.finished_items += size
         each = size if span.block.items else 1
@@ -337,6 +344,7 @@ class Ledger:
     def take(self) -> Taken:
         """Everything since the last time, as one commit."""
         changes, self.changes = self.changes, Changes()
+        self.is_awaited = False
         blocks, self._blocks, self.pending_bytes = self._blocks, {}, 0
         progress, self._progress = self._progress, {}
         touched, self._touched = self._touched, set()

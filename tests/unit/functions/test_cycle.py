@@ -22,6 +22,7 @@ from tests.support.eventually import eventually
 
 POOL = "pool_a"
 CODE = Function(hashlib.sha256(b"code").digest(), "f", b"code")
+OWNER = ("default", "ada", "")
 LIMITS = CallLimits("0", 1000, 1 << 20, 1 << 10, 1 << 20)
 
 
@@ -286,3 +287,26 @@ async def test_under_load_commits_are_spaced(bench):
         bench.desk.cycle.poke()
         await asyncio.sleep(0)
     assert len(bench.store.commits) - before < 100
+
+
+async def test_the_result_of_a_lone_call_does_not_wait_with_the_results_of_a_flood(
+    bench, monkeypatch
+):
+    await bench.start()
+    lone = await bench.desk.sessions.open(b"l" * 16, *OWNER)
+    bench.desk.intake.define_spec(lone, CallSpec(1, CODE.digest, POOL))
+    monkeypatch.setattr(cycles, "_LEAST_PAUSE_S", 3600)
+    monkeypatch.setattr(cycles, "_MOST_PAUSE_S", 3600)
+    bench.desk.held.estimate(CODE.digest).item_us = 1.0
+    bench.worker()
+    bench.submit(4000)
+    await eventually(lambda: bench.outlet.sent)
+    flood, bench.session = bench.session, lone
+    bench.submit()
+    await eventually(lambda: bench.outlet.sent[-1].lane.session == lone.number)
+    bench.answer(bench.outlet.sent[0])
+    await asyncio.sleep(0.01)
+    assert not flood.delivery.committed
+    bench.answer(bench.outlet.sent[-1])
+    await eventually(lambda: lone.delivery.committed == 1)
+    assert flood.delivery.committed
