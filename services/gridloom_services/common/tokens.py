@@ -46,9 +46,8 @@ class SignedTokens:
         """What the token says. UnauthenticatedError if it is not ours, or was only until now."""
         prefix, _, rest = token.partition(".")
         body, _, signature = rest.partition(".")
-        if prefix != _PREFIX or not hmac.compare_digest(
-            signature.encode(), self._signature(body).encode()
-        ):
+        is_ours = prefix == _PREFIX and rest.isascii()
+        if not is_ours or not hmac.compare_digest(signature, self._signature(body)):
             raise UnauthenticatedError("the token is not this platform's")
         found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         if found["exp"] < self._clock():

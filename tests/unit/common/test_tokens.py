@@ -49,6 +49,12 @@ def test_a_token_with_any_character_changed_is_refused(data):
         GangTokens(SECRET).verify(token[:place] + other + token[place + 1 :])
 
 
+def test_what_cannot_even_be_written_is_no_token():
+    body, _, _ = GangTokens(SECRET).issue("job_1", 1, "chem").rpartition(".")
+    with pytest.raises(UnauthenticatedError):
+        GangTokens(SECRET).verify(f"{body}.\ud800")
+
+
 @given(st.text())
 def test_no_text_that_we_did_not_sign_is_a_token(text):
     with pytest.raises(UnauthenticatedError):
