@@ -13,10 +13,12 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def sleeper():
+def sleeper(monkeypatch: pytest.MonkeyPatch):
+    """A child that does not grow; what else this process has started counts for nothing."""
     process = subprocess.Popen(["sleep", "1000"])
     eventually_now(lambda: processes.read_proc(f"{process.pid}/comm") == b"sleep\n")
     process.send_signal(signal.SIGSTOP)  # it grows no more
+    monkeypatch.setattr(processes, "descendants", lambda _: [process.pid])
     yield process
     process.kill()
     process.wait()
