@@ -124,8 +124,8 @@ class Machine:
             assert process.stdout is not None
             told = [process.stdout.readline().strip() for _ in range(lines)]
             process.kill()
-            # What it had said before it was killed it had promised, too. Not by `communicate`, which
-            # knows nothing of what `readline` has read ahead.
+            # What it had said before it was killed it had promised, too. (`communicate` would not
+            # know what `readline` has read ahead.)
             rest = process.stdout.read()
         assert all(told)
         return told + [line for line in rest.split("\n")[:-1] if line]
