@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -198,8 +199,10 @@ def test_what_is_told_to_go_before_it_listens_still_leaves_word_and_goes(pod):
     assert json.loads(message.read_text())["logs"] == {}
 
 
-def test_replicas_that_share_a_process_are_told_and_report(pod, monkeypatch, capsys):
+def test_replicas_that_share_a_process_are_told_and_report(pod, monkeypatch):
     monkeypatch.chdir(pod.run)
+    # Not `capsys`: what is written while it is read there is lost.
+    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
     pod.say("replicas", [1])
     script = f"""
         until grep -qx 1 {pod.run}/replicas; do sleep 0.02; done
@@ -212,12 +215,10 @@ def test_replicas_that_share_a_process_are_told_and_report(pod, monkeypatch, cap
     with pod.command(script):
         watching = threading.Thread(target=lambda: result.append(sidecar.run()))
         watching.start()
-        said = ""
-        while not said:
-            said = capsys.readouterr().out
+        eventually_now(lambda: "\n" in out.getvalue())
         (pod.run / "seen").touch()
         watching.join()
-    assert said.startswith("ended 0 0 0 CANCELLED ")
+    assert out.getvalue().startswith("ended 0 0 0 CANCELLED ")
     assert result[0].ended["0"][:3] == (0, 0, "CANCELLED")
 
 
