@@ -22,7 +22,7 @@ help: ## List the verbs
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Gridloom needs Python 3.11, 3.12 or 3.13: none was found" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 # What users get, and what the demo needs.
 $(VENV)/.installed: $(PROJECTS) | $(BIN)/python
@@ -84,7 +84,7 @@ schemas: $(VENV)/.installed-dev ## Write what a fresh SQLite store is made from,
 
 # The peers have an environment of their own. Celery and Dramatiq take part where redis-server is.
 $(VENV)-bench/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m venv $(VENV)-bench
+	$(BIN)/python -m venv --upgrade-deps $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install \
 	  --editable clients/python --editable '.[bench]'
 	@touch $@
