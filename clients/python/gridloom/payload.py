@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gridloom import large
     from gridloom.api.functions.v1.worker_pb2 import UnitInput
+    from gridloom.items import Items
     from gridloom.segments import Place
 else:
     large = LazyModule("gridloom.large")
@@ -172,16 +173,10 @@ class PayloadCodec:
             return None
         return Encoded(INLINE + body)
 
-    def encode_chunk(
-        self,
-        items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
-        first: int = 0,
-        *,
-        durable: bool = True,
-    ) -> Encoded:
-        """The envelope of a chunk: a pair `(args, kwargs)` an item. `first` numbers the items."""
+    def encode_chunk(self, items: Items, first: int = 0, *, durable: bool = True) -> Encoded:
+        """The envelope of a chunk. `first` numbers the items."""
         roots = partial(_chunk_roots, items, first)
-        return self._encode(items, "the arguments", roots, durable=durable)
+        return self._encode(items.packed(), "the arguments", roots, durable=durable)
 
     def encode_value(self, value: Any, *, durable: bool = True) -> Encoded:
         """The envelope of a result. An object that waits for a call travels as itself."""
@@ -396,10 +391,8 @@ def _argument_roots(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterabl
     yield from ((f"kwargs[{name!r}]", value) for name, value in kwargs.items())
 
 
-def _chunk_roots(
-    items: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]], first: int
-) -> Iterable[tuple[str, Any]]:
-    for number, (args, kwargs) in enumerate(items, first):
+def _chunk_roots(items: Items, first: int) -> Iterable[tuple[str, Any]]:
+    for number, (args, kwargs) in enumerate(items.calls(), first):
         for path, value in _argument_roots(args, kwargs):
             yield f"item {number}: {path}", value
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from gridloom.api.functions.v1 import worker_pb2
 from gridloom.errors import InternalError, PayloadLostError, PayloadTooLargeError, UnpicklableError
+from gridloom.items import ARGUMENTS, VALUE, Form, Items, opened
 from gridloom.payload import INLINE, LARGE, PayloadCodec, Pending
 from gridloom.segments import Place
 from hypothesis import given
@@ -109,9 +110,27 @@ def test_the_results_of_a_run_come_back_in_order(results):
     assert codec.decode(codec.encode_values(results).data) == results
 
 
-def test_a_chunk_holds_a_pair_an_item(codec):
-    items = [((number,), {"scale": 2}) for number in range(5)]
-    assert codec.decode(codec.encode_chunk(items).data) == items
+@pytest.mark.parametrize(
+    ("kind", "own", "calls"),
+    [
+        (VALUE, [1, 2], [((0, 1), {"k": 3}), ((0, 2), {"k": 3})]),
+        (ARGUMENTS, [(1, 2), ()], [((0, 1, 2), {"k": 3}), ((0,), {"k": 3})]),
+    ],
+)
+def test_a_chunk_says_once_what_its_items_have_in_common(codec, kind, own, calls):
+    items = Items(Form(kind, (0,), {"k": 3}), own)
+    found = opened(codec.decode(codec.encode_chunk(items).data))
+    assert (list(found.calls()), found.call(1)) == (calls, calls[1])
+
+
+def test_a_chunk_that_was_stored_as_a_list_of_calls_is_opened():
+    calls = [((1,), {"k": 2}), ((), {})]
+    assert list(opened(calls).calls()) == calls
+
+
+def test_items_of_a_kind_that_is_not_known_are_refused():
+    with pytest.raises(InternalError, match="of kind 7"):
+        opened((7, (), {}, []))
 
 
 def test_an_inline_envelope_is_a_plain_pickle_behind_one_byte(codec):
@@ -292,7 +311,7 @@ def test_an_unpicklable_bound_method_is_named_by_its_path(codec):
 
 def test_an_unpicklable_item_of_a_chunk_is_named_by_its_number(codec):
     with pytest.raises(UnpicklableError) as caught:
-        codec.encode_chunk([((1,), {}), ((threading.Lock(),), {})])
+        codec.encode_chunk(Items(Form(VALUE), [1, threading.Lock()]))
     assert caught.value.path == "item 1: args[0]"
 
 
@@ -361,7 +380,7 @@ def test_without_shared_memory_it_is_stored_like_everything():
 
 
 def test_small_values_stay_in_their_envelope_whatever_was_asked(codec, objects):
-    encoded = codec.encode_chunk([((bytearray(300_000),), {})], durable=False)
+    encoded = codec.encode_chunk(Items(Form(VALUE), [bytearray(300_000)]), durable=False)
     assert (encoded.objects, objects.segments, objects.stored) == ((), {}, {})
 
 

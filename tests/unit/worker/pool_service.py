@@ -19,6 +19,7 @@ from pathlib import Path
 import cloudpickle
 from gridloom.api.functions.v1 import call_pb2, pool_pb2, session_pb2, worker_pb2
 from gridloom.errors import exception_from_call_error
+from gridloom.items import CALL, VALUE, Form, Items
 from gridloom.payload import PayloadCodec
 from gridloom.worker.frames import FrameBuffer, encode_frame
 
@@ -170,14 +171,17 @@ class PoolService:
         )
         return definition, run
 
-    def chunk(self, function, values, *, first=0, count=None, **options):
-        """A run of one chunk: the function is called with each value."""
+    def chunk(self, function, values, *, first=0, count=None, form=None, **options):
+        """A run of one chunk: the function is called with each value, or as the form says."""
         definition = self.definition(function)
-        items = [((value,), {}) for value in values]
-        count = len(items) - first if count is None else count
+        items = Items(form or Form(VALUE), list(values))
+        sealed = self.codec.encode_chunk(items)
+        if items.form.kind == CALL:  # as chunks were before there were forms
+            sealed = self.codec.encode_values(items.own)
+        count = len(items.own) - first if count is None else count
         run = worker_pb2.UnitRun(
             function_digest=definition.digest,
-            arguments=[self.codec.encode_chunk(items).data],
+            arguments=[sealed.data],
             ranges=[call_pb2.ItemRange(first=first, count=count)],
             session="abcdefghij234567",
             sequences=[1],

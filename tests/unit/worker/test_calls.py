@@ -20,6 +20,7 @@ from gridloom.errors import (
     TimeLimitError,
     UnpicklableError,
 )
+from gridloom.items import ARGUMENTS, CALL, VALUE, Form
 from gridloom.worker.context import waiting
 
 from tests.unit.worker.pool_service import GIVEN_BACK, HostProcess, running_service
@@ -65,6 +66,21 @@ def test_the_units_of_a_batch_are_counted_through_its_runs(service, worker):
     assert found[1, 0] == 4
     assert [found[2, item] for item in range(3)] == [0, 2, 4]
     assert isinstance(found[3, 0], ValueError)
+
+
+@pytest.mark.parametrize("timeout_ms", [0, 60_000])
+@pytest.mark.parametrize(
+    ("form", "own"),
+    [
+        (Form(VALUE, (7,), {"c": 9}), [1, 2, 3]),
+        (Form(ARGUMENTS, (7,), {"c": 9}), [(1,), (2,), (3,)]),
+        (Form(CALL), [((7, 1), {"c": 9}), ((7,), {"b": 2, "c": 9}), ((7, 3, 9), {})]),
+    ],
+)
+def test_items_have_their_own_arguments_and_those_of_all(service, worker, form, own, timeout_ms):
+    run = service.chunk(lambda a, b, c: (a, b, c), own, form=form, timeout_ms=timeout_ms)
+    found = service.outcomes(worker, service.batch(run))
+    assert found == {(0, 0): (7, 1, 9), (0, 1): (7, 2, 9), (0, 2): (7, 3, 9)}
 
 
 def test_a_part_of_a_chunk_runs_only_its_items(service, worker):

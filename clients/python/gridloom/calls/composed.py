@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from gridloom.calls.definition import importable
+from gridloom.items import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,20 +69,20 @@ class SeveralAsync(Composed):
 class MapReduced(Composed):
     """Calls the function for each item and folds the results by the function given besides."""
 
-    def __call__(self, items: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> Any:
-        """One value for all the items."""
-        results = (self.__wrapped__(*args, **kwargs) for args, kwargs in items)
+    def __call__(self, packed: Any) -> Any:
+        """One value for all the items, which came as `Items.packed` has them."""
+        results = (self.__wrapped__(*args, **kwargs) for args, kwargs in opened(packed).calls())
         return functools.reduce(self.more[0], results)
 
 
 class MapReducedAsync(Composed):
     """The same for an `async def` function."""
 
-    async def __call__(self, items: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> Any:
+    async def __call__(self, packed: Any) -> Any:
         """One value for all the items, which are worked on side by side."""
         import asyncio
 
-        calls = (self.__wrapped__(*args, **kwargs) for args, kwargs in items)
+        calls = (self.__wrapped__(*args, **kwargs) for args, kwargs in opened(packed).calls())
         return functools.reduce(self.more[0], await asyncio.gather(*calls))
 
 

@@ -107,17 +107,15 @@ class Executor(concurrent.futures.Executor):
     ) -> Any:
         known, before = as_function(fn)
         if buffersize is None:  # all of it is taken and submitted, whether the results are or not
-            source, total = zipped([list(one) for one in iterables], {})
+            source = zipped([list(one) for one in iterables], {})
             how: dict[str, Any] = {"budget_bytes": math.inf}
         else:
             units.whole(buffersize, field="buffersize", least=1)
-            source, total = zipped(iterables, {})[0], None
+            source = zipped(iterables, {})._replace(total=None)
             how = {"most_items": buffersize, "chunk_size": min(chunksize, buffersize)}
         if chunksize > 1:
             how.setdefault("chunk_size", chunksize)
-        if before:
-            source = (((*before, *args), kwargs) for args, kwargs in source)
-        run = new_run(self._calls, self._here(known), source, total, kind="map", **how)
+        run = new_run(self._calls, self._here(known), source.after(before), **how)
         self._tracker.add_run(run)
         return run
 

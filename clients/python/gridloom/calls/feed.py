@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import threading
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from gridloom.items import ARGUMENTS, VALUE, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gridloom.calls.sizing import ChunkSizes
-
-Item: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 BUDGET_BYTES = 64 * 1024 * 1024
 MOST_CHUNKS = 4096
@@ -95,11 +95,29 @@ class Window:
         self._limit = min(self._limit * 2, MOST_CHUNKS)
 
 
+class Source(NamedTuple):
+    """What is each item's own, one after the other; what all have in common; how many there are.
+
+    Of some sources nobody knows how many.
+    """
+
+    own: Iterator[Any]
+    form: Form
+    total: int | None
+
+    def after(self, bound: tuple[Any, ...]) -> Source:
+        """The same with more arguments before all others."""
+        return self._replace(form=self.form.after(bound)) if bound else self
+
+
 class Outlet(Protocol):
     """Where chunks go."""
 
-    def send(self, items: Sequence[Item]) -> None:
-        """Send these items as one chunk; waits where the session's own window is full."""
+    def send(self, own: list[Any]) -> None:
+        """Send one chunk, of which these are the items' own parts.
+
+        Waits where the session's own window is full.
+        """
 
     def has_room(self) -> bool:
         """Whether a chunk can be sent without waiting; if not, the outlet wakes who waits."""
@@ -113,21 +131,20 @@ class Feed:
 
     def __init__(
         self,
-        source: Iterator[Item],
+        source: Source,
         outlet: Outlet,
         sizes: ChunkSizes,
         window: Window,
-        total: int | None = None,
     ) -> None:
-        """`total` is how many items the source says that it has."""
-        self._source = source
+        """Of a source that is taken from nowhere else."""
+        self._source = source.own
         self._outlet = outlet
         self._sizes = sizes
         self._window = window
-        self._total = total
+        self._total = source.total
         self._taken = 0
         # What was taken to see whether there is more.
-        self._ahead: list[Item] = []
+        self._ahead: list[Any] = []
         self._pumping = threading.Lock()
         self.is_exhausted = False
         self._said = False
@@ -171,7 +188,7 @@ class Feed:
         if items:
             self._outlet.send(items)
 
-    def _take(self, items: list[Item], size: int) -> None:
+    def _take(self, items: list[Any], size: int) -> None:
         """Fill them up to that size, or to the end of the source."""
         before = len(items)
         try:
@@ -183,17 +200,19 @@ class Feed:
             self.is_exhausted = True
 
 
-def zipped(iterables: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Iterator[Item], int | None]:
-    """Items of several iterables in step, as `map` takes them, and how many where that is known."""
+def zipped(iterables: Sequence[Any], kwargs: dict[str, Any]) -> Source:
+    """The items of several iterables in step, as `map` takes them."""
     lengths = [_length(one) for one in iterables]
     known = [length for length in lengths if length is not None]
     total = min(known) if len(known) == len(lengths) and known else None
-    return ((args, kwargs) for args in zip(*iterables, strict=False)), total
+    if len(iterables) == 1:
+        return Source(iter(iterables[0]), Form(VALUE, (), kwargs), total)
+    return Source(zip(*iterables, strict=False), Form(ARGUMENTS, (), kwargs), total)
 
 
-def spread(arguments: Any, kwargs: dict[str, Any]) -> tuple[Iterator[Item], int | None]:
-    """Items of an iterable of argument tuples, as `starmap` takes them."""
-    return ((tuple(args), kwargs) for args in arguments), _length(arguments)
+def spread(arguments: Any, kwargs: dict[str, Any]) -> Source:
+    """The items of an iterable of argument tuples, as `starmap` takes them."""
+    return Source(map(tuple, arguments), Form(ARGUMENTS, (), kwargs), _length(arguments))
 
 
 def _length(iterable: Any) -> int | None:

@@ -13,10 +13,10 @@ from gridloom.calls.run import MapRun
 from gridloom.options import check_choice, check_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from gridloom.calls.client import Calls
-    from gridloom.calls.feed import Item
+    from gridloom.calls.feed import Source
     from gridloom.calls.function import Function
 
 
@@ -53,7 +53,7 @@ def start_map(
     if not iterables:
         raise TypeError("map() needs at least one iterable")
     fixed = dict(given.get("kwargs") or {})
-    return start(calls, function, *zipped(iterables, fixed), given, kind="map")
+    return _start(calls, function, zipped(iterables, fixed), given)
 
 
 def start_starmap(
@@ -61,17 +61,11 @@ def start_starmap(
 ) -> MapResults[Any]:
     """Begin a map over tuples of arguments."""
     fixed = dict(given.get("kwargs") or {})
-    return start(calls, function, *spread(arguments, fixed), given, kind="map")
+    return _start(calls, function, spread(arguments, fixed), given)
 
 
-def start(
-    calls: Calls,
-    function: Function[..., Any],
-    source: Iterator[Item],
-    total: int | None,
-    given: Mapping[str, Any],
-    *,
-    kind: str,
+def _start(
+    calls: Calls, function: Function[..., Any], source: Source, given: Mapping[str, Any]
 ) -> MapResults[Any]:
     """Begin a map: its first chunks are on their way when this returns."""
     mine, others = split_options(given, MAP_WORDS)
@@ -82,8 +76,6 @@ def start(
         calls,
         function.options(**cast("CallOptions", others)) if others else function,
         source,
-        total,
-        kind=kind,
         in_order=order == "input",
         chunk_size=None if size is None else units.whole(size, field="chunk_size", least=1),
     )
@@ -94,23 +86,14 @@ def start(
     )
 
 
-def new_run(
-    calls: Calls,
-    function: Function[..., Any],
-    source: Iterator[Item],
-    total: int | None,
-    *,
-    kind: str,
-    **how: Any,
-) -> MapRun:
+def new_run(calls: Calls, function: Function[..., Any], source: Source, **how: Any) -> MapRun:
     """A run whose feeding has begun."""
-    if function.bound:
-        source = (((*function.bound, *args), kwargs) for args, kwargs in source)
-    group = calls.session.new_group(kind, function.call_options.get("name") or function.name)
-    run = MapRun(calls.new_route(function, group), source, total, group=group, **how)
+    source = source.after(function.bound)
+    group = calls.session.new_group("map", function.call_options.get("name") or function.name)
+    run = MapRun(calls.new_route(function, group), source, group=group, **how)
     if run.route.tracker is not None:
         run.route.tracker.add_run(run)
     run.pump(may_wait=False)
-    if total is not None:
+    if source.total is not None:
         run.start_feeding()
     return run

@@ -20,12 +20,13 @@ from gridloom.calls.run import LOOK_AGAIN_S
 from gridloom.calls.sending import send_call
 from gridloom.calls.sizing import ChunkSizes, Sent
 from gridloom.calls.waiting import attended
+from gridloom.items import Items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
     from gridloom.calls.client import Calls
-    from gridloom.calls.feed import Item
+    from gridloom.calls.feed import Source
     from gridloom.calls.future import CallFuture
     from gridloom.calls.options import CallOptions
     from gridloom.calls.progress import Progress
@@ -53,11 +54,11 @@ def map_reduce(
     if not callable(reduce):
         raise TypeError("map_reduce() needs reduce=, a function of two values")
     function = function.options(**cast("CallOptions", others)) if others else function
-    source, total = zipped(iterables, dict(mine.get("kwargs") or {}))
+    source = zipped(iterables, dict(mine.get("kwargs") or {})).after(function.bound)
     reduction = Reduction(calls, function, reduce, mine.get("initial", _NOTHING))
     size = mine.get("chunk_size")
     fixed = None if size is None else units.whole(size, field="chunk_size", least=1)
-    return reduction.run(source, total, fixed, progress_for(function.name, mine.get("progress")))
+    return reduction.run(source, fixed, progress_for(function.name, mine.get("progress")))
 
 
 class Reduction:
@@ -70,7 +71,6 @@ class Reduction:
         self._reduce = reduce
         self._initial = initial
         self._name = function.name
-        self._bound = function.bound
         self.session = calls.session
         self.number = self.session.new_group("map_reduce", function.name)
         options = function.call_options
@@ -89,11 +89,10 @@ class Reduction:
     def _route(self, function: Callable[..., Any], options: CallOptions) -> Route:
         return self._calls.new_route(Function(function, options), self.number)
 
-    def run(
-        self, source: Iterator[Item], total: int | None, size: int | None, progress: Progress
-    ) -> Any:
+    def run(self, source: Source, size: int | None, progress: Progress) -> Any:
         """Send everything, then wait for the one value."""
-        route = self._chunks
+        route, total = self._chunks, source.total
+        self._form = source.form
         self._sizes = ChunkSizes(route.workers, total=total, item_s=route.item_s, fixed=size)
         self._window = Window(4 * route.workers, is_sized=total is not None)
         feed = Feed(source, self, self._sizes, self._window)
@@ -131,14 +130,12 @@ class Reduction:
 
     # ---- sending (`feed.Outlet`)
 
-    def send(self, items: Sequence[Item]) -> None:
+    def send(self, own: list[Any]) -> None:
         """One chunk: one call, one value."""
         with self._changed:
-            sent = Sent(len(items), self._window.items, time.monotonic())
-            self._window.sent(len(items))
-        if self._bound:
-            items = [((*self._bound, *args), kwargs) for args, kwargs in items]
-        future = send_call(self._chunks, (items,), {})
+            sent = Sent(len(own), self._window.items, time.monotonic())
+            self._window.sent(len(own))
+        future = send_call(self._chunks, (Items(self._form, own).packed(),), {})
         self._unfinished.add(future)
         future.add_done_callback(lambda _: self._finished(future, sent))
         self._push(0, future)

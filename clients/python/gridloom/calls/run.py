@@ -20,11 +20,12 @@ from gridloom.calls.future import OK
 from gridloom.calls.sending import put_encoded
 from gridloom.calls.sizing import ChunkSizes, Sent
 from gridloom.errors import GridloomError
+from gridloom.items import Items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from gridloom.calls.feed import Item
+    from gridloom.calls.feed import Source
     from gridloom.calls.route import Route
 
 # How long a waiting map looks at a window that may be too narrow before it widens it.
@@ -46,8 +47,7 @@ class MapRun:
     def __init__(
         self,
         route: Route,
-        source: Iterator[Item],
-        total: int | None,
+        source: Source,
         *,
         group: int,
         in_order: bool = True,
@@ -57,7 +57,7 @@ class MapRun:
     ) -> None:
         self.route = route
         self.group = group
-        self.total = total
+        self.total = total = source.total
         self.submitted = 0
         self.done = 0
         self.failed = 0
@@ -76,7 +76,8 @@ class MapRun:
             most_items=most_items,
             is_sized=total is not None,
         )
-        self._feed = Feed(source, self, self._sizes, self._window, total)
+        self._form = source.form
+        self._feed = Feed(source, self, self._sizes, self._window)
 
     @property
     def id(self) -> str:
@@ -142,39 +143,40 @@ class MapRun:
         """Whether the session takes a chunk now; if not, whoever waits is woken when it does."""
         return self.route.session.outbox.has_room(self.wake)
 
-    def send(self, items: Sequence[Item]) -> None:
+    def send(self, own: list[Any]) -> None:
         """Send one chunk; where it cannot be pickled, item by item, so that only some fail."""
+        items = Items(self._form, own)
         encode, durable = self.route.session.codec.encode_chunk, self.route.durable
         try:
             encoded = encode(items, self.submitted, durable=durable)
         except Exception as error:  # noqa: BLE001  # pickling runs the user's code
-            self._send_apart(items, error)
+            self._send_apart(own, error)
             return
-        if encoded.dependencies and len(items) > 1:  # each waits for its own
-            self._send_apart(items)
+        if encoded.dependencies and len(own) > 1:  # each waits for its own
+            self._send_apart(own)
             return
-        chunk = self._new_chunk(items)
-        self._sizes.sent(len(items), len(encoded.data))
+        chunk = self._new_chunk(len(own))
+        self._sizes.sent(len(own), len(encoded.data))
         try:
             again = partial(encode, items, durable=durable)
-            put_encoded(self.route, chunk, encoded, again, items=len(items))
+            put_encoded(self.route, chunk, encoded, again, items=len(own))
         except GridloomError as error:  # the session has ended: nothing more can be sent
             self._feed.stop()
             chunk.fail(error)
 
-    def _send_apart(self, items: Sequence[Item], error: BaseException | None = None) -> None:
-        if error is not None and len(items) == 1:
-            self._new_chunk(items).fail(error)
+    def _send_apart(self, own: list[Any], error: BaseException | None = None) -> None:
+        if error is not None and len(own) == 1:
+            self._new_chunk(1).fail(error)
         else:
-            for item in items:
-                self.send([item])
+            for one in own:
+                self.send([one])
 
-    def _new_chunk(self, items: Sequence[Item]) -> Chunk:
+    def _new_chunk(self, items: int) -> Chunk:
         with self._changed:
-            sent = Sent(len(items), self._window.items, time.monotonic())
+            sent = Sent(items, self._window.items, time.monotonic())
             chunk = Chunk(self, self.submitted, sent)
-            self.submitted += len(items)
-            self._window.sent(len(items))
+            self.submitted += items
+            self._window.sent(items)
             self._unfinished.add(chunk)
             if self._in_order:
                 self._unread.append(chunk)

@@ -20,8 +20,9 @@ from gridloom.worker.slot_worker import SlotWorker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gridloom.items import Call
     from gridloom.worker.frames import SocketLink
-    from gridloom.worker.job import Arguments, Job, Outcome
+    from gridloom.worker.job import Job, Outcome
     from gridloom.worker.lasting_link import LastingLink
     from gridloom.worker.seat import Seat
 
@@ -135,7 +136,7 @@ class AsyncioWorker(SlotWorker):
         job.close_output()
         return outcome
 
-    async def _in_thread(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+    async def _in_thread(self, function: Callable[..., Any], arguments: Call) -> Any:
         context = copy_context()
         value = await self._loop.run_in_executor(
             self._threads, lambda: context.run(self._call, function, arguments)

@@ -7,8 +7,9 @@ there when it is time to send them.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gridloom.items import ARGUMENTS, CALL, VALUE, opened
 from gridloom.payload import Encoded
 from gridloom.worker.answers import CANCELLED, ERROR, FLUSH_NS, OK
 from gridloom.worker.failures import call_error, not_begun
@@ -21,17 +22,52 @@ from gridloom.worker.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from gridloom.items import Items
     from gridloom.worker.batch import BatchRun
     from gridloom.worker.bench import Bench
     from gridloom.worker.plan import RunPlan
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Keep: TypeAlias = "Callable[[Any], None]"
 
 # A stride is about this long: between strides the worker looks at the clock.
 _STRIDE_NS = 1_000_000
 _LONGEST_STRIDE = 4096
+
+
+# The loops of a stride: each keeps a result an item, and says in the slot which item it is at. The
+# list of items may be cut short meanwhile, by what a signal brings.
+
+
+def _values(
+    function: Callable[..., Any], own: Iterable[Any], keep: Keep, slot: memoryview, place: int
+) -> None:
+    for value in own:
+        slot[PLACE] = place
+        keep(function(value))
+        place += 1
+
+
+def _arguments(
+    function: Callable[..., Any], own: Iterable[Any], keep: Keep, slot: memoryview, place: int
+) -> None:
+    for args in own:
+        slot[PLACE] = place
+        keep(function(*args))
+        place += 1
+
+
+def _calls(
+    function: Callable[..., Any], own: Iterable[Any], keep: Keep, slot: memoryview, place: int
+) -> None:
+    for args, kwargs in own:
+        slot[PLACE] = place
+        keep(function(*args, **kwargs))
+        place += 1
+
+
+_LOOPS = {VALUE: _values, ARGUMENTS: _arguments, CALL: _calls}
 
 
 class ChunkRun:
@@ -50,18 +86,19 @@ class ChunkRun:
         self._values: list[Any] = []
         self._first = 0
         # The items of the present stride. Cut short when the plan changes.
-        self._stride: list[Arguments] = []
+        self._stride: list[Any] = []
         self._stride_first = 0
         self._stride_size = 1
 
     def run(self, items: tuple[int, int]) -> None:
         """Run these items of the chunk: the first and how many."""
         first, count = items
-        opened = self._open(first, count)
-        if opened is None:
+        found = self._open(first, count)
+        if found is None:
             return
         self.is_open = True
-        function, chunk = opened
+        self._callee, chunk = found
+        self._loop = _LOOPS[chunk.form.kind]
         self._first, end = first, first + count
         self._bench.attention.unfinished_place = lambda: self._place_of(self._next_item)
         while (item := self._next_item) < end:
@@ -69,7 +106,7 @@ class ChunkRun:
             if upto == item:
                 self._skip(item)
             else:
-                self._run_stride(function, chunk, item, upto)
+                self._run_stride(chunk, item, upto)
         self.pack()
 
     def _next_cancelled(self, item: int, end: int) -> int:
@@ -82,8 +119,8 @@ class ChunkRun:
     def _next_item(self) -> int:
         return self._first + len(self._values)
 
-    def _open(self, first: int, count: int) -> tuple[Callable[..., Any], list[Arguments]] | None:
-        """The function and all items; None: that failed, and was answered for each."""
+    def _open(self, first: int, count: int) -> tuple[Callable[..., Any], Items] | None:
+        """What is called with each item, and all items; None: that failed, and was answered."""
         attention, plan = self._bench.attention, self._plan
         self._bench.slot[PLACE] = encode_place(self._unit, first)
         attention.in_user_code = True
@@ -91,15 +128,16 @@ class ChunkRun:
             if attention.wanted:
                 attention.look()
             function = plan.function()
-            chunk = self._bench.codec.decode(
+            packed = self._bench.codec.decode(
                 plan.arguments[self._position], plan.resolver(self._position)
             )
+            chunk = opened(packed)
             attention.in_user_code = False
         except BaseException as error:  # noqa: BLE001  # opening values runs user code
             attention.in_user_code = False
             self._answer_all(first, count, error)
             return None
-        return function, chunk
+        return chunk.callee(function), chunk
 
     def _answer_all(self, first: int, count: int, error: BaseException) -> None:
         status, failure = self._batch.failure(self._plan, self._bench.slot[PLACE], error)
@@ -112,15 +150,13 @@ class ChunkRun:
         self._add(item, 1, CANCELLED, Encoded(not_begun().SerializeToString()))
         self._first = item + 1
 
-    def _run_stride(
-        self, function: Callable[..., Any], chunk: list[Arguments], item: int, end: int
-    ) -> None:
+    def _run_stride(self, chunk: Items, item: int, end: int) -> None:
         """Some items; after them, or after one that failed, what is due."""
         one_by_one = self._plan.isolated or self._bench.header[CAPTURING]
         size = 1 if one_by_one else self._stride_size
-        self._stride, self._stride_first = chunk[item : min(item + size, end)], item
+        self._stride, self._stride_first = chunk.own[item : min(item + size, end)], item
         began = now_ns()
-        error = self._run_items(function, item)
+        error = self._run_items(item)
         self._bench.end_forked_child()
         if error is not None:
             self._answer_failed(error)
@@ -129,7 +165,7 @@ class ChunkRun:
         if one_by_one or now_ns() - self._batch.answers.flushed_at_ns > FLUSH_NS:
             self._batch.progress()
 
-    def _run_items(self, function: Callable[..., Any], item: int) -> BaseException | None:
+    def _run_items(self, item: int) -> BaseException | None:
         attention = self._bench.attention
         place = self._bench.slot[PLACE] = encode_place(self._unit, item)
         if self._plan.timeout_ns:
@@ -138,35 +174,19 @@ class ChunkRun:
         try:
             if attention.wanted:
                 attention.look()
-            if self._plan.timeout_ns:
-                self._loop_with_deadlines(function, place)
-            else:
-                self._loop(function, place)
+            own = self._with_deadlines() if self._plan.timeout_ns else self._stride
+            self._loop(self._callee, own, self._values.append, self._bench.slot, place)
             attention.in_user_code = False
         except BaseException as error:  # noqa: BLE001  # whatever user code raises is its result
             attention.in_user_code = False
             return error
         return None
 
-    def _loop(self, function: Callable[..., Any], place: int) -> None:
-        slot, keep = self._bench.slot, self._values.append
-        for args, kwargs in self._stride:
-            slot[PLACE] = place
-            keep(function(*args, **kwargs))
-            place += 1
-
-    def _loop_with_deadlines(self, function: Callable[..., Any], place: int) -> None:
-        slot, keep, timeout_ns, now = (
-            self._bench.slot,
-            self._values.append,
-            self._plan.timeout_ns,
-            now_ns,
-        )
-        for args, kwargs in self._stride:
-            slot[DEADLINE] = now() + timeout_ns
-            slot[PLACE] = place
-            keep(function(*args, **kwargs))
-            place += 1
+    def _with_deadlines(self) -> Iterator[Any]:
+        slot, timeout_ns = self._bench.slot, self._plan.timeout_ns
+        for own in self._stride:
+            slot[DEADLINE] = now_ns() + timeout_ns
+            yield own
 
     # ---- what became of them
 

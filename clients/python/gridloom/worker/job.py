@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gridloom.items import opened
 from gridloom.payload import Encoded
 from gridloom.worker import context
 from gridloom.worker.answers import CANCELLED, ERROR, OK, TIMEOUT
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridloom.api.functions.v1.call_pb2 import CallError
+    from gridloom.items import Call, Items
     from gridloom.worker.context import CurrentCall
     from gridloom.worker.plan import RunPlan
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Outcome(NamedTuple):
@@ -49,7 +49,7 @@ class Unit:
         first, count = plan.ranges[position] if plan.ranges else (0, 1)
         self._next, self._end = first, first + count
         self.unanswered = set(range(first, first + count))
-        self.chunk: list[Arguments] | None = None
+        self.chunk: Items | None = None
 
     def take(self) -> int | None:
         """The next item to begin; None: there is no more. What was answered already is left out."""
@@ -60,16 +60,16 @@ class Unit:
                 return item
         return None
 
-    def arguments(self, item: int) -> Arguments:
+    def arguments(self, item: int) -> Call:
         """An item's arguments. Raises whatever opening them raises."""
         plan = self.plan
         codec, envelope = plan.codec, plan.arguments[self.position]
         if not self.is_chunk:
-            opened: Arguments = codec.decode(envelope, plan.resolver(self.position))
-            return opened
+            call: Call = codec.decode(envelope, plan.resolver(self.position))
+            return call
         if self.chunk is None:
-            self.chunk = codec.decode(envelope, plan.resolver(self.position))
-        return self.chunk[item]
+            self.chunk = opened(codec.decode(envelope, plan.resolver(self.position)))
+        return self.chunk.call(item)
 
     def encode(self, value: Any) -> Encoded:
         """A value as the answer for one item."""

@@ -23,8 +23,8 @@ from gridloom.worker.tools import ForkWatch, Tools
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gridloom.items import Call
     from gridloom.worker.frames import ServiceFrame, SocketLink, WorkerFrame
-    from gridloom.worker.job import Arguments
     from gridloom.worker.lasting_link import Watcher
     from gridloom.worker.seat import Seat
 
@@ -208,7 +208,7 @@ class SlotWorker:
             elif not lease.answers.is_empty:
                 lease.answers.flush()
 
-    def _call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+    def _call(self, function: Callable[..., Any], arguments: Call) -> Any:
         """Call user code. A child that it has forked, and that comes back from it, ends here."""
         args, kwargs = arguments
         try:

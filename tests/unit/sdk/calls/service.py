@@ -30,6 +30,7 @@ from gridloom.api.functions.v1 import (
 )
 from gridloom.api.objects.v1 import objects_pb2, objects_pb2_grpc
 from gridloom.api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from gridloom.items import opened
 from gridloom.payload import PayloadCodec
 from gridloom_services.common.errors import GridloomServiceError, IncompleteError
 from gridloom_services.common.statuses import status_of, trailers_of
@@ -367,8 +368,8 @@ class FunctionsService(functions_pb2_grpc.FunctionsServiceServicer):
             return [(*self._call(session, call, function, *arguments), None)]
         return self._chunk(session, call, function, arguments)
 
-    def _chunk(self, session, call, function, items):
-        results = [self._call(session, call, function, *pair) for pair in items]
+    def _chunk(self, session, call, function, packed):
+        results = [self._call(session, call, function, *pair) for pair in opened(packed).calls()]
         if all(status == OK for status, _ in results) and not self.script.part:
             values = [self.codec.decode(value) for _, value in results]
             return [(OK, self.codec.encode_values(values).data, None)]

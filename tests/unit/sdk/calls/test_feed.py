@@ -8,6 +8,7 @@ import math
 import pytest
 from gridloom.calls.feed import BUDGET_BYTES, Feed, Window, spread, zipped
 from gridloom.calls.sizing import ChunkSizes
+from gridloom.items import Items
 
 
 class Outlet:
@@ -18,9 +19,9 @@ class Outlet:
         self.room = True
         self.ended = 0
 
-    def send(self, items) -> None:
-        self.chunks.append([args[0] for args, _ in items])
-        self.window.sent(len(items))
+    def send(self, own) -> None:
+        self.chunks.append(own)
+        self.window.sent(len(own))
 
     def has_room(self) -> bool:
         return self.room
@@ -31,9 +32,10 @@ class Outlet:
 
 def feed_of(iterable, *, size=3, **window):
     outlet = Outlet()
-    source, total = zipped([iterable], {})
-    outlet.window = Window(window.pop("chunks", 2), is_sized=total is not None, **window)
-    return Feed(source, outlet, ChunkSizes(1, fixed=size), outlet.window, total), outlet
+    source = zipped([iterable], {})
+    is_sized = source.total is not None
+    outlet.window = Window(window.pop("chunks", 2), is_sized=is_sized, **window)
+    return Feed(source, outlet, ChunkSizes(1, fixed=size), outlet.window), outlet
 
 
 def test_of_an_endless_source_only_a_window_is_taken():
@@ -169,24 +171,38 @@ def test_what_the_source_raises_is_kept_after_what_it_gave():
     assert feed.is_exhausted
 
 
+def calls_of(source):
+    return list(Items(source.form, list(source.own)).calls())
+
+
+def test_an_item_of_one_iterable_is_its_value():
+    source = zipped(["ab"], {"k": 1})
+    assert calls_of(source) == [(("a",), {"k": 1}), (("b",), {"k": 1})]
+
+
 def test_iterables_in_step_end_with_the_shortest():
-    source, total = zipped([[1, 2, 3], (4, 5)], {"k": 1})
-    assert list(source) == [((1, 4), {"k": 1}), ((2, 5), {"k": 1})]
-    assert total == 2
+    source = zipped([[1, 2, 3], (4, 5)], {"k": 1})
+    assert calls_of(source) == [((1, 4), {"k": 1}), ((2, 5), {"k": 1})]
+    assert source.total == 2
+
+
+def test_more_arguments_go_before_those_of_the_items():
+    for source in (zipped([[1]], {}), spread([(1,)], {})):
+        assert calls_of(source.after((3,)).after((2,))) == [((2, 3, 1), {})]
 
 
 def test_a_length_is_known_only_where_all_lengths_are():
-    assert zipped([[1], iter([2])], {})[1] is None
-    assert spread([(1, 2)], {})[1] == 1
+    assert zipped([[1], iter([2])], {}).total is None
+    assert spread([(1, 2)], {}).total == 1
 
 
 def test_tuples_of_arguments_are_spread():
-    source, total = spread(iter([(1, 2), [3, 4]]), {})
-    assert list(source) == [((1, 2), {}), ((3, 4), {})]
-    assert total is None
+    source = spread(iter([(1, 2), [3, 4]]), {})
+    assert calls_of(source) == [((1, 2), {}), ((3, 4), {})]
+    assert source.total is None
 
 
 def test_a_starmap_s_item_that_is_no_tuple_ends_the_source():
-    source, _ = spread([1], {})
+    source = spread([1], {})
     with pytest.raises(TypeError):
-        next(source)
+        next(source.own)

@@ -86,9 +86,11 @@ class LargePayload(_message.Message):
     """Arguments, results and functions travel as envelopes: bytes whose first byte says what follows.
       0x01  a pickle (protocol 5), everything in band
       0x02  a LargePayload message: pickle and buffers by reference through `objects`
-    Arguments are the pickle of `(args, kwargs)`; those of a chunk the pickle of a list of such pairs, one an item; the
-    result of a run of a chunk's items is the pickle of a list of values, one an item. A call that waits for another's
-    result has the persistent id ("dep", k) in its place: k counts the call's dependencies in the order sent.
+    Arguments are the pickle of `(args, kwargs)`; those of a chunk that of `(kind, args, kwargs, own)`: what all items have
+    in common (arguments before their own, and by name), and a list of what is each item's own: of kind 0 a value, of
+    kind 1 its positional arguments. (A list of pairs `(args, kwargs)`, one an item, is opened too.) The result of a run
+    of a chunk's items is the pickle of a list of values, one an item. A call that waits for another's result has the
+    persistent id ("dep", k) in its place: k counts the call's dependencies in the order sent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
