@@ -6,12 +6,13 @@ said in SQLAlchemy, there are its own connections: see `Database`.
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -79,9 +80,15 @@ class PostgresCursor:
         driver: Any = connection.connection.driver_connection
         self._cursor = driver.cursor()
 
+    def begin(self) -> None:
+        """Begin a transaction, where the driver does not."""
+        self._cursor.execute("BEGIN")
+
     def many(self, sql: str, rows: Sequence[Row]) -> None:
         """Once for each row."""
-        if rows:
+        if len(rows) == 1:  # `executemany` waits for an answer of its own
+            self._cursor.execute(_translated(sql), rows[0])
+        elif rows:
             self._cursor.executemany(_translated(sql), rows)
 
     def run(self, sql: str, *parameters: Any) -> int:
@@ -102,6 +109,29 @@ class PostgresCursor:
     def named(self, sql: str, *parameters: Any) -> list[SimpleNamespace]:
         """What a query finds, with attributes named as its columns are."""
         return _named(self._cursor.execute(_translated(sql), parameters))
+
+
+@contextlib.contextmanager
+def piped(connection: Connection) -> Iterator[PostgresCursor]:
+    """A cursor whose statements go out together: only what asks for rows waits for them.
+
+    What fails is raised by a later statement, or at the end. `run` does not know how many rows it
+    has changed.
+    """
+    driver: Any = connection.connection.driver_connection
+    # The driver would wait for its own BEGIN. `unpiped` undoes this, when the transaction is over.
+    driver.autocommit = True
+    with driver.pipeline():
+        cursor = PostgresCursor(connection)
+        cursor.begin()
+        yield cursor
+
+
+def unpiped(connection: Connection) -> None:
+    """Have the driver begin transactions by itself, as it does at first."""
+    driver: Any = connection.connection.driver_connection
+    if driver.autocommit:
+        driver.autocommit = False
 
 
 def insert(cursor: Cursor, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from gridloom_services.common.cursor import unpiped
 from gridloom_services.common.errors import StartError, StoreInUseError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class PostgresBackend:
             self._connection = self.engine.connect()
             # The server may take a moment to see that our last connection has died.
             self._own(self._connection, _OWNER_PATIENCE_S)
+        unpiped(self._connection)
         return self._connection
 
     def _own(self, connection: Connection, patience_s: float) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from gridloom.values import dataclass
 
 from gridloom_services.common import schema as schemas
-from gridloom_services.common.cursor import PostgresCursor, SqliteCursor
+from gridloom_services.common.cursor import PostgresCursor, SqliteCursor, piped
 from gridloom_services.common.errors import (
     StartError,
     StorageFullError,
@@ -183,6 +183,18 @@ class Database:
         if self.is_sqlite:
             return self.transact_raw(lambda raw: work(SqliteCursor(raw)))
         return await self.write(lambda connection: work(PostgresCursor(connection)))
+
+    async def run_piped(self, work: Callable[[Cursor], T]) -> T:
+        """`run` on PostgreSQL, in two journeys to the server: the statements, and the commit.
+
+        For what looks at no row count: see `cursor.piped`.
+        """
+
+        def together(connection: Connection) -> T:
+            with piped(connection) as cursor:
+                return work(cursor)
+
+        return await self.write(together)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction; its result once that is on disk.

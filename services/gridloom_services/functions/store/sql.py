@@ -91,7 +91,7 @@ class SqlCallStore:
 
     async def _commit_in_thread(self, work: Callable[[Cursor], Found], done: Done) -> None:
         try:
-            found: Found | Exception = await self._database.run(work)
+            found: Found | Exception = await self._database.run_piped(work)
         except Exception as error:  # noqa: BLE001  # it belongs to whoever commits
             found = error
         done(found)
