@@ -7,18 +7,19 @@ is sorting by age. Calls and groups are counted by the client that makes them:
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-import secrets
 import threading
 import time
 
 from gridloom.errors import InvalidRequestError
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_OWN_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PAIR_BITS = 10
 _LENGTH = 26
+_PAIR_MASK = (1 << _PAIR_BITS) - 1
+_SHIFTS = range(5 * (_LENGTH - 2), -1, -_PAIR_BITS)
 _RANDOM_BITS = 80
 _SESSION_KEY_BYTES = 10
 
@@ -38,9 +39,9 @@ class _Clock:
         with self._lock:
             stamp = time.time_ns() // 1_000_000
             if stamp <= self._last >> _RANDOM_BITS:
-                self._last += 1 + secrets.randbits(32)
+                self._last += 1 + int.from_bytes(os.urandom(4))
             else:
-                self._last = (stamp << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+                self._last = (stamp << _RANDOM_BITS) | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
             return self._last
 
     def forget(self) -> None:
@@ -55,9 +56,10 @@ os.register_at_fork(after_in_child=_clock.forget)
 
 def new_id(kind: str) -> str:
     """A new id of this kind ("job", "pool", ...), greater than every one made before here."""
-    # Twenty bytes are 32 digits of five bits, of which the first six are zero.
-    digits = base64.b32encode(_clock.next().to_bytes(20, "big"))[-_LENGTH:]
-    return f"{kind}_{digits.translate(_OWN_DIGITS).decode()}"
+    number = _clock.next()
+    # Two digits of five bits at a time: jobs come by the thousand.
+    digits = "".join([_PAIRS[number >> shift & _PAIR_MASK] for shift in _SHIFTS])
+    return f"{kind}_{digits}"
 
 
 def kind_of(identifier: str) -> str:

@@ -17,7 +17,7 @@ from operator import attrgetter
 # What type checkers read; importing `typing` costs more than this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from dataclasses import dataclass, replace
     from typing import Any
 
@@ -80,8 +80,13 @@ def _copier(cls: Any) -> Callable[[Any], Any]:
     if hasattr(cls, "__post_init__") or not all(each.init for each in fields):
         raise TypeError(f"{cls.__qualname__} is made of more than its fields")
     names: dict[str, Any] = {"_set": object.__setattr__, "_new": object.__new__, "_cls": cls}
-    lines = [f"_set(new, {each.name!r}, value.{each.name})" for each in fields]
-    body = "\n    ".join(["new = _new(_cls)", *lines, "return new"])
+    if (open_twin := _open_twin(cls)) is None:
+        lines = [f"_set(new, {each.name!r}, value.{each.name})" for each in fields]
+        body = "\n    ".join(["new = _new(_cls)", *lines, "return new"])
+    else:
+        names["_twin"] = open_twin
+        lines = [f"new.{each.name} = value.{each.name}" for each in fields]
+        body = "\n    ".join(["new = _new(_twin)", *lines, "new.__class__ = _cls", "return new"])
     exec(f"def copy(value):\n    {body}\n", names)  # noqa: S102  # as dataclasses do
     made: Callable[[Any], Any] = names["copy"]
     return made
@@ -102,7 +107,15 @@ def _init(cls: Any) -> Callable[..., None]:
     fields = dataclasses.fields(cls)
     places = [_parameter(each, names) for each in fields if each.init and not each.kw_only]
     keywords = [_parameter(each, names) for each in fields if each.init and each.kw_only]
-    lines = [line for each in fields for line in _assignment(each, names)]
+    lines = [f"_set(self, {name!r}, {value})" for name, value in _assignments(fields, names)]
+    if (open_twin := _open_twin(cls)) is not None:
+        names |= {"_cls": cls, "_twin": open_twin, "_become": _become}
+        plain = [f"self.{name} = {value}" for name, value in _assignments(fields, names)]
+        lines = [
+            *("if self.__class__ is _cls:", "    _become(self, _twin)"),
+            *(f"    {line}" for line in [*plain, "self.__class__ = _cls"]),
+            *("else:", *(f"    {line}" for line in lines)),
+        ]
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     parameters = ", ".join(["self", *places, *(["*", *keywords] if keywords else [])])
@@ -123,15 +136,38 @@ def _parameter(field: dataclasses.Field[Any], names: dict[str, Any]) -> str:
     return f"{field.name}=_default_{field.name}"
 
 
-def _assignment(field: dataclasses.Field[Any], names: dict[str, Any]) -> list[str]:
-    name, value = field.name, field.name
-    if field.default_factory is not dataclasses.MISSING:
-        names[f"_make_{name}"] = field.default_factory
-        made = f"_make_{name}()"
-        value = f"{made} if {name} is _missing else {name}" if field.init else made
-    elif not field.init:
-        return []
-    return [f"_set(self, {name!r}, {value})"]
+def _assignments(
+    fields: Iterable[dataclasses.Field[Any]], names: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    for field in fields:
+        name, value = field.name, field.name
+        if field.default_factory is not dataclasses.MISSING:
+            names[f"_make_{name}"] = field.default_factory
+            made = f"_make_{name}()"
+            value = f"{made} if {name} is _missing else {name}" if field.init else made
+        elif not field.init:
+            continue
+        yield name, value
+
+
+_FEW = 4
+_become = object.__dict__["__class__"].__set__
+
+
+def _open_twin(cls: type) -> type | None:
+    """A class with the same slots whose instances can be changed; None: it cannot be, or need not.
+
+    While a value is made it is one of the twin's: to set an attribute there takes a quarter of the
+    time that it takes past the guard of a frozen class.
+    """
+    slots = vars(cls).get("__slots__", ())
+    if (
+        cls.__bases__ != (object,)
+        or len(slots) < _FEW
+        or vars(cls).get("__setattr__") is not _refuse_set
+    ):
+        return None
+    return type(cls.__name__, (), {"__slots__": slots})
 
 
 def _compare(cls: Any, *, frozen: bool) -> None:

@@ -8,10 +8,13 @@ from gridloom.api.objects.v1 import objects_pb2
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
 
 from gridloom_services.scheduler.clock import SECOND_US
+from gridloom_services.scheduler.spec import are_alike
+from gridloom_services.scheduler.views import JobView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from gridloom_services.scheduler.demand import Demand
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from gridloom_services.scheduler.queues import QueueView
     from gridloom_services.scheduler.runtime.base import NodeCapacity
     from gridloom_services.scheduler.spec import JobSpec, RetryPolicy, Role
-    from gridloom_services.scheduler.views import JobView
+
+    Jobs = RepeatedCompositeFieldContainer[job_pb2.Job]
 
 _NANOS_A_MICROSECOND = 1000
 _MOST_KEPT = 256
@@ -32,18 +36,40 @@ _retry_messages: dict[object, job_pb2.RetryPolicy] = {}
 def job_message(view: JobView) -> job_pb2.Job:
     """Return the message of a job or an element."""
     message = job_pb2.Job()
-    fill_job(message, view)
+    _fill_job(message, view)
     return message
 
 
-def fill_job(message: job_pb2.Job, view: JobView) -> None:
-    """Make an empty message that of a job or an element, where it stands in another."""
+def add_jobs(messages: Jobs, jobs: Iterable[Job]) -> None:
+    """Add the messages of whole jobs where they stand in another; new ones are mostly alike."""
+    like: Job | None = None
+    common = job_pb2.JobSpec()
+    for job in jobs:
+        if like is None or not _are_alike(job, like):
+            like, common = job, spec_message(job.spec, job.time_limit_s)
+        message = messages.add(spec=common)
+        if job is not like:
+            message.spec.request_id = job.spec.request_id
+            message.spec.roles[0].command[:] = job.spec.roles[0].command
+        _fill_state(message, JobView(job))
+
+
+def _are_alike(job: Job, other: Job) -> bool:
+    return job.time_limit_s == other.time_limit_s and are_alike(job.spec, other.spec)
+
+
+def _fill_job(message: job_pb2.Job, view: JobView) -> None:
+    _fill_spec(message.spec, view.job.spec, view.job.time_limit_s)
+    _fill_state(message, view)
+
+
+def _fill_state(message: job_pb2.Job, view: JobView) -> None:
+    """Fill in all but the specification."""
     job = view.job
     message.id = job.id
     message.owner = job.owner
     message.state = int(job.state)  # type: ignore[assignment]
     message.revision = job.revision
-    _fill_spec(message.spec, job.spec, job.time_limit_s)
     _set_moment(message.submitted_at, job.submitted_us)
     if job.queued_us is not None:
         _set_moment(message.queued_at, job.queued_us)

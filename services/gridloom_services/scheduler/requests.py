@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gridloom.api.scheduler.v1 import job_pb2
+from gridloom.values import replace
+
 from gridloom_services.scheduler.clock import SECOND_US
 from gridloom_services.scheduler.logs import BOTH, LogQuery
 from gridloom_services.scheduler.query import JobQuery
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
-    from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
+    from gridloom.api.scheduler.v1 import scheduler_pb2
 
 E = TypeVar("E", bound=enum.IntEnum)
 
@@ -48,14 +51,27 @@ class SpecReader:
     """Reads the specifications of one request.
 
     Jobs that come together are mostly alike: what several of them say in the same words becomes
-    one object, which is then looked at once.
+    one object, which is then looked at once. Those that differ by their command alone are read as
+    the first of them with another command.
     """
 
     def __init__(self) -> None:
         self._retries: dict[bytes, RetryPolicy] = {}
+        self._alike: dict[tuple[str, bytes], JobSpec] = {}
 
     def read(self, message: job_pb2.JobSpec, project: str, at: str) -> JobSpec:
         """Return the specification in a message; `project` is the one it is for."""
+        if len(message.roles) != 1:
+            return self._read(message, project, at)
+        key = project, _words_in_common(message)
+        first = self._alike.get(key)
+        if first is None:
+            found = self._alike[key] = self._read(message, project, at)
+            return found
+        role = replace(first.roles[0], command=tuple(message.roles[0].command))
+        return replace(first, request_id=message.request_id, roles=(role,))
+
+    def _read(self, message: job_pb2.JobSpec, project: str, at: str) -> JobSpec:
         has = message.HasField
         return JobSpec(
             project=project,
@@ -81,6 +97,15 @@ class SpecReader:
         if found is None:
             found = self._retries[words] = _retry_of(message, at)
         return found
+
+
+def _words_in_common(message: job_pb2.JobSpec) -> bytes:
+    """Return all that a job with one role says but its request's id and its command."""
+    rest = job_pb2.JobSpec()
+    rest.CopyFrom(message)
+    rest.ClearField("request_id")
+    rest.roles[0].ClearField("command")
+    return rest.SerializeToString()
 
 
 def _role_of(message: job_pb2.Role, *, alone: bool) -> Role:

@@ -21,9 +21,9 @@ from gridloom_services.scheduler.access.reach import check_job, narrowed
 from gridloom_services.scheduler.exec import exec_messages
 from gridloom_services.scheduler.intake import Submission
 from gridloom_services.scheduler.messages import (
+    add_jobs,
     event_message,
     explain_message,
-    fill_job,
     job_message,
     node_message,
     project_message,
@@ -96,8 +96,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         submission = Submission(specs, current_principal().name, request.validate_only)
         jobs = await self._control.submit(submission)
         answer = pb.SubmitJobsResponse(warnings=self._control.core.fitness.warnings(specs))
-        for job in jobs:
-            fill_job(answer.jobs.add(), JobView(job))
+        add_jobs(answer.jobs, jobs)
         return answer
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:

@@ -6,8 +6,9 @@ Points in time are whole microseconds since 1970 (UTC), in names that end in `_u
 from __future__ import annotations
 
 import enum
-from dataclasses import field
+from dataclasses import field, fields
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+# What each of many jobs has of its own, whatever they share.
+_OWN = {"request_id", "roles"}
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
@@ -176,3 +180,16 @@ class JobSpec:
     def role(self, name: str) -> Role | None:
         """Return the role of that name, if there is one."""
         return next((role for role in self.roles if role.name == name), None)
+
+
+_COMMON = attrgetter(*(each.name for each in fields(JobSpec) if each.name not in _OWN))
+_COMMON_OF_ROLE = attrgetter(*(each.name for each in fields(Role) if each.name != "command"))
+
+
+def are_alike(one: JobSpec, other: JobSpec) -> bool:
+    """Say whether jobs with one role differ by nothing but the request's id and the command."""
+    return (
+        len(one.roles) == len(other.roles) == 1
+        and bool(_COMMON(one) == _COMMON(other))
+        and bool(_COMMON_OF_ROLE(one.roles[0]) == _COMMON_OF_ROLE(other.roles[0]))
+    )

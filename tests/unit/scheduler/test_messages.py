@@ -10,7 +10,12 @@ import pytest
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.scheduler.job import Event, GangOutput, ReplicaEnd, Usage
-from gridloom_services.scheduler.messages import event_message, job_message, spec_message
+from gridloom_services.scheduler.messages import (
+    add_jobs,
+    event_message,
+    job_message,
+    spec_message,
+)
 from gridloom_services.scheduler.requests import (
     SpecReader,
     grace_of,
@@ -38,7 +43,7 @@ from gridloom_services.scheduler.spec import (
     Role,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
-from gridloom_services.scheduler.store.codec import read_spec, write
+from gridloom_services.scheduler.store.codec import SpecWriter, read_spec, write
 from gridloom_services.scheduler.views import JobView
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +129,35 @@ def test_a_specification_comes_back_from_its_row_as_it_was(spec: JobSpec):
     text = write(spec)
     assert read_spec(text) == spec
     assert write(read_spec(text)) == text
+
+
+@given(st.lists(specs, max_size=3), st.lists(st.tuples(st.text(max_size=8), words), max_size=6))
+def test_alike_jobs_that_come_together_are_read_written_and_shown_as_each_alone(
+    several: list[JobSpec], own: list[tuple[str, str]]
+):
+    batch = [
+        replace(
+            spec, request_id=name, roles=(replace(spec.roles[0], command=(word,)), *spec.roles[1:])
+        )
+        for spec in several
+        for name, word in own
+    ]
+    read, write_one = SpecReader().read, SpecWriter().write
+    messages = [spec_message(spec, spec.time_limit_s or 1) for spec in batch]
+    assert [
+        read(message, spec.project, "") for message, spec in zip(messages, batch, strict=True)
+    ] == batch
+    assert [write_one(spec) for spec in batch] == [write(spec) for spec in batch]
+    jobs = [a_job(spec=spec, time_limit_s=spec.time_limit_s) for spec in batch]
+    answer = scheduler_pb2.SubmitJobsResponse()
+    add_jobs(answer.jobs, jobs)
+    assert list(answer.jobs) == [job_message(JobView(job)) for job in jobs]
+
+
+def test_words_that_stand_in_for_others_may_be_a_jobs_own():
+    environment = MappingProxyType({"MARK": "\0here"})
+    spec = a_spec(request_id="one", roles=(a_role(env=environment),))
+    assert SpecWriter().write(spec) == write(spec)
 
 
 def test_what_a_message_leaves_out_is_filled_in():

@@ -36,6 +36,33 @@ class Counter:
     seen: list[int] = field(default_factory=list)
 
 
+@ours(frozen=True, slots=True)
+class Wide:
+    a: int
+    b: int
+    c: list[int] = field(default_factory=list)
+    d: int = 4
+
+
+class Wider(Wide):
+    """Not one of ours, and with room for more."""
+
+
+def test_wide_values_are_of_their_class_and_cannot_be_changed():
+    for made in (
+        Wide(1, 2),
+        replace(Wide(3, 2), a=1),
+        Wider(1, 2),
+        pickle.loads(pickle.dumps(Wide(1, 2))),
+    ):
+        assert (made.a, made.b, made.c, made.d) == (1, 2, [], 4)
+        assert type(made) in {Wide, Wider}
+        with pytest.raises(FrozenInstanceError):
+            made.a = 5
+    assert Wide(1, 2) == Wide(1, 2)
+    assert Wide(1, 2).c is not Wide(1, 2).c
+
+
 def test_arguments_by_place_and_name_defaults_and_fresh_factories(dataclass):
     @dataclass
     class Thing:

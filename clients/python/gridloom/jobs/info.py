@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
 from gridloom.jobs.states import FailureClass, JobState, PendingReason
 from gridloom.jobs.times import moment_in, seconds_in
-from gridloom.values import dataclass
+from gridloom.values import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +265,44 @@ def read_job(job: job_pb2.Job) -> JobInfo:
         replicas=tuple(_read_replica(replica) for replica in job.replicas),
         outputs=tuple(_read_output(output) for output in job.outputs),
     )
+
+
+def read_new_jobs(jobs: Iterable[job_pb2.Job]) -> list[JobInfo]:
+    """As `read_job` of each. What those say in the same words that came together is read once."""
+    alike: dict[bytes, JobInfo] = {}
+    return [_read_new(job, alike) for job in jobs]
+
+
+def _read_new(job: job_pb2.Job, alike: dict[bytes, JobInfo]) -> JobInfo:
+    if len(job.spec.roles) != 1:
+        return read_job(job)
+    key = _words_in_common(job)
+    first = alike.get(key)
+    if first is None:
+        found = alike[key] = read_job(job)
+        return found
+    role = first.roles[0]
+    command, resources = tuple(job.spec.roles[0].command), dict(role.resources)
+    return replace(
+        first,
+        id=job.id,
+        revision=job.revision,
+        submitted_at=moment_in(job, "submitted_at"),
+        queued_at=moment_in(job, "queued_at"),
+        labels=dict(first.labels),
+        roles=(replace(role, command=command, resources=resources),),
+    )
+
+
+def _words_in_common(job: job_pb2.Job) -> bytes:
+    """All that is said of a job with one role but what each new one has of its own."""
+    rest = job_pb2.Job()
+    rest.CopyFrom(job)
+    for own in ("id", "revision", "submitted_at", "queued_at"):
+        rest.ClearField(own)
+    rest.spec.ClearField("request_id")
+    rest.spec.roles[0].ClearField("command")
+    return rest.SerializeToString()
 
 
 @cache

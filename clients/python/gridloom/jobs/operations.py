@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from gridloom import ids, units
 from gridloom.api.scheduler.v1 import scheduler_pb2 as pb
 from gridloom.errors import GridloomError, GridloomWarning
-from gridloom.jobs.info import Explanation, JobInfo, read_explanation, read_job
+from gridloom.jobs.info import Explanation, JobInfo, read_explanation, read_job, read_new_jobs
 from gridloom.jobs.listing import PAGE, jobs_page
 from gridloom.jobs.logs import LineReading, LogQuery
 from gridloom.jobs.outcome import (
@@ -20,7 +20,7 @@ from gridloom.jobs.outcome import (
     failure_of,
     tail_text,
 )
-from gridloom.jobs.request import JobDraft, job_draft
+from gridloom.jobs.request import JobDraft, job_draft, words_in_common
 from gridloom.jobs.times import duration_of
 from gridloom.jobs.watch import EndWatch
 from gridloom.operation import Blocking, Call, Collect
@@ -51,7 +51,7 @@ def submit(
 
     Where one of them says `validate_only`, everything is checked and nothing is sent or accepted.
     """
-    drafts = [_draft(request, defaults, folder) for request in requests]
+    drafts = _drafts(requests, defaults, folder)
     validate_only = any(request.get("validate_only", False) for request in requests)
     specs = [draft.spec for draft in drafts]
     if not validate_only:
@@ -61,7 +61,7 @@ def submit(
     answer: pb.SubmitJobsResponse = yield Call("scheduler", "SubmitJobs", request)
     for sentence in answer.warnings:
         warnings.warn(sentence, GridloomWarning, stacklevel=_users_level())
-    return [read_job(job) for job in answer.jobs]
+    return read_new_jobs(answer.jobs)
 
 
 def _users_level() -> int:
@@ -197,16 +197,29 @@ def _for_each(
     return changed
 
 
-def _draft(request: JobRequest, defaults: Defaults, folder: Path) -> JobDraft:
-    command = request.get("command")
-    options = {word: value for word, value in request.items() if word != "command"}
-    return job_draft(
-        command,
-        cast("JobOptions", options),
-        folder=folder,
-        project=defaults.project,
-        queue=defaults.queue,
-    )
+def _drafts(requests: Sequence[JobRequest], defaults: Defaults, folder: Path) -> list[JobDraft]:
+    """A draft of each; those that differ by their arguments alone are looked at once."""
+    alike: dict[bytes, JobDraft] = {}
+    drafts = []
+    for request in requests:
+        command = request.get("command")
+        options = {word: value for word, value in request.items() if word != "command"}
+        key = words_in_common(command, options)
+        first = alike.get(key) if key else None
+        if first is not None:
+            drafts.append(first.with_command(cast("list[str]", command)))
+            continue
+        draft = job_draft(
+            command,
+            cast("JobOptions", options),
+            folder=folder,
+            project=defaults.project,
+            queue=defaults.queue,
+        )
+        drafts.append(draft)
+        if key:
+            alike[key] = draft
+    return drafts
 
 
 def send_files(connection: Connection, drafts: Sequence[JobDraft]) -> list[list[list[ObjectRef]]]:

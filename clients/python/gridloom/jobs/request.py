@@ -5,11 +5,12 @@ A `JobDraft` is everything but the digests of its files, which are known once th
 
 from __future__ import annotations
 
+import marshal
+import os
 import shlex
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gridloom import units
 from gridloom.api.scheduler.v1 import job_pb2
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from gridloom.api.objects.v1.objects_pb2 import ObjectRef
 
+# The format of `marshal` in which equal values have equal bytes.
+_WITHOUT_REFERENCES = 2
 GPU_RESOURCE = "nvidia.com/gpu"
 _ROLE_WORDS = (
     "cpus",
@@ -91,6 +94,37 @@ class JobDraft:
                     role.files.add(path=file.path, object=ref, mode=file.mode)
         return spec
 
+    def with_command(self, command: Sequence[str]) -> JobDraft:
+        """The same with a request of its own and other arguments: see `words_in_common`."""
+        spec = job_pb2.JobSpec()
+        spec.CopyFrom(self.spec)
+        spec.request_id = _request_id()
+        spec.roles[0].command[:] = command
+        return JobDraft(spec, self.files)
+
+
+def words_in_common(command: object, options: Mapping[str, object]) -> bytes:
+    """What jobs have in common that differ by their arguments and by their requests' ids alone.
+
+    Nothing where that is not plain to see: of other values than Python's own, of a shell's line,
+    of a request that is named.
+    """
+    if type(command) not in {list, tuple} or not command or "request_id" in options:
+        return b""
+    words: Sequence[object] = command  # type: ignore[assignment]
+    if any(type(word) is not str for word in words) or words[0] == SHELL[0] or options.get("shell"):
+        return b""
+    # The name and the file that travels follow from these two.
+    program = words[0], program_word(cast("Sequence[str]", words))
+    try:
+        return marshal.dumps((program, options), _WITHOUT_REFERENCES)  # type: ignore[arg-type]
+    except ValueError:
+        return b""
+
+
+def _request_id() -> str:
+    return f"sdk-{os.urandom(16).hex()}"
+
 
 def job_draft(
     command: Command | None, options: JobOptions, *, folder: Path, project: str, queue: str
@@ -109,7 +143,7 @@ def job_draft(
         kind="command",
         roles=[role_spec(role) for role in roles],
         labels=_texts(options.get("labels", {}), "labels"),
-        request_id=options.get("request_id") or f"sdk-{uuid.uuid4().hex}",
+        request_id=options.get("request_id") or _request_id(),
         hold=options.get("hold", False),
     )
     if options.get("retries") is not None:

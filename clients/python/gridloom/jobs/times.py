@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
@@ -32,8 +33,14 @@ def moment_in(message: Message, field: str) -> datetime | None:
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
-    # By hand: jobs come by the thousand, and `ToDatetime` takes five times as long.
-    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+    return _moment(stamp.seconds, stamp.nanos)
+
+
+# By hand: jobs come by the thousand, `ToDatetime` takes five times as long, and those that came
+# together have the same times.
+@lru_cache(maxsize=256)
+def _moment(seconds: int, nanos: int) -> datetime:
+    return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def seconds_in(message: Message, field: str) -> float | None:

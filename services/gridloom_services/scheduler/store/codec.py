@@ -12,6 +12,8 @@ from dataclasses import MISSING, Field, fields
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from gridloom.values import replace
+
 from gridloom_services.scheduler.job import (
     Elastic,
     GangOutput,
@@ -37,6 +39,7 @@ from gridloom_services.scheduler.spec import (
     Range,
     RetryPolicy,
     Role,
+    are_alike,
     shared_mapping,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
@@ -145,6 +148,36 @@ def _reader(read: Reader) -> Callable[[str], Any]:
 def write(value: object) -> str:
     """Return the text of a value; of nothing (None, an empty tuple or mapping) the empty text."""
     return _encode(_plain(value)) if value else ""
+
+
+class SpecWriter:
+    """Writes specifications as `write` does; what alike ones share is written once."""
+
+    def __init__(self) -> None:
+        self._last: JobSpec | None = None
+        # The text around a request's id and a command, where those can be told from it.
+        self._around: list[str] = []
+
+    def write(self, spec: JobSpec) -> str:
+        """Return the text of a specification."""
+        if not spec.request_id or len(spec.roles) != 1:
+            return write(spec)
+        if self._last is None or not are_alike(spec, self._last):
+            self._last, self._around = spec, _around(spec)
+        if len(self._around) != _PARTS_AROUND:
+            return write(spec)
+        before, between, after = self._around
+        command = ",".join(map(_encode, spec.roles[0].command))
+        return f"{before}{_encode(spec.request_id)}{between}{command}{after}"
+
+
+_MARK: Final = "\0here"
+_PARTS_AROUND: Final = 3
+
+
+def _around(spec: JobSpec) -> list[str]:
+    role = replace(spec.roles[0], command=(_MARK,))
+    return write(replace(spec, request_id=_MARK, roles=(role,))).split(_encode(_MARK))
 
 
 def write_runs(runs: tuple[Run, ...]) -> str:

@@ -21,13 +21,19 @@ from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.store import codec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import SimpleNamespace
 
 Values = dict[str, Any]
 
 
-def job_row(job: Job) -> Values:
-    """Return all columns of a job."""
+def job_rows(jobs: Iterable[Job]) -> list[Values]:
+    """Return all columns of each of these jobs."""
+    write_spec = codec.SpecWriter().write
+    return [_job_row(job, write_spec(job.spec)) for job in jobs]
+
+
+def _job_row(job: Job, spec_text: str) -> Values:
     spec = job.spec
     return {
         "sequence": job.sequence,
@@ -40,7 +46,7 @@ def job_row(job: Job) -> Values:
         "submitted_us": job.submitted_us,
         "time_limit_s": job.time_limit_s,
         "retry_of": job.retry_of,
-        "spec": codec.write(spec),
+        "spec": spec_text,
         **job_changes(job),
     }
 

@@ -71,7 +71,7 @@ class SqlStore:
     def _write(self, cursor: Cursor, changes: Changes) -> None:
         self._check_epoch(cursor)
         added = list(changes.added.values())
-        insert(cursor, "jobs", [rows.job_row(job) for job in added])
+        insert(cursor, "jobs", rows.job_rows(added))
         insert(cursor, "job_labels", [row for job in added for row in rows.label_rows(job)])
         _update_jobs(cursor, list(changes.changed.values()))
         insert(cursor, "job_events", [rows.event_row(event) for event in changes.events])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gridloom.api.scheduler.v1 import job_pb2, scheduler_pb2
-from gridloom.jobs.info import read_event, read_explanation, read_job
+from gridloom.jobs.info import read_event, read_explanation, read_job, read_new_jobs
 from gridloom.jobs.states import FailureClass, JobState, PendingReason
 
 from tests.unit.sdk.jobs.examples import array, job
@@ -22,6 +22,21 @@ def test_a_job_is_read_with_all_that_is_known_of_it():
     assert info.age_s(datetime.fromtimestamp(1_000_060, UTC)) == 60
     assert info.outputs[0].size_bytes == 12
     assert info.roles[0].resources == {"memory": 1024}
+
+
+def test_new_jobs_are_read_together_as_each_alone_and_share_nothing_that_can_change():
+    jobs = [
+        job("QUEUED", f"job_{number:026}", revision=number, reason=reason)
+        for number, reason in enumerate(["", "", "held", "", "held"])
+    ]
+    for number, each in enumerate(jobs):
+        each.submitted_at.FromSeconds(1_000_000 + number)
+        each.spec.roles[0].command.append(str(number))
+        each.spec.labels["a"] = "1"
+    found = read_new_jobs(jobs)
+    assert found == [read_job(each) for each in jobs]
+    assert found[0].labels is not found[1].labels
+    assert found[0].roles[0].resources is not found[1].roles[0].resources
 
 
 def test_what_has_not_happened_yet_is_none():

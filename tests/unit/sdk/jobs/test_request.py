@@ -9,7 +9,13 @@ from gridloom import Retries, Role
 from gridloom.api.objects.v1.objects_pb2 import ObjectRef
 from gridloom.api.scheduler.v1 import job_pb2
 from gridloom.errors import InvalidRequestError, NotFoundError
-from gridloom.jobs.request import JobDraft, command_words, job_draft, retry_policy
+from gridloom.jobs.request import (
+    JobDraft,
+    command_words,
+    job_draft,
+    retry_policy,
+    words_in_common,
+)
 
 JOB = "job_" + "0" * 26
 
@@ -218,3 +224,41 @@ def test_a_secret_that_is_no_reference_is_refused(place: str):
     with pytest.raises(InvalidRequestError, match="NAME/KEY is expected") as caught:
         draft(secrets={"DB_PASSWORD": place})
     assert place not in str(caught.value)
+
+
+def test_other_arguments_make_the_job_that_would_have_been_made_of_them():
+    found = draft(["true", "1"], cpus=2, labels={"a": 1}).with_command(["true", "2", "3"])
+    asked = draft(["true", "2", "3"], cpus=2, labels={"a": 1})
+    assert found.spec.request_id != asked.spec.request_id
+    found.spec.request_id = asked.spec.request_id
+    assert found == asked
+
+
+def test_jobs_are_alike_that_differ_by_their_arguments_alone():
+    first = words_in_common(["true", "1"], {"cpus": 2, "labels": {"a": "b"}})
+    assert first
+    assert words_in_common(("true", "2"), {"cpus": 2, "labels": {"a": "b"}}) == first
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["false", "1"], {"cpus": 1}),
+        (["python", "a.py"], {"cpus": 1}),
+        (["true", "1"], {"cpus": True}),
+        (["true", "1"], {"cpus": 1.0}),
+        (["true", "1"], {"cpus": 1, "request_id": "mine"}),
+        (["true", 1], {"cpus": 1}),
+        ("true", {"cpus": 1}),
+        (["true", "1"], {"cpus": 1, "shell": True}),
+        (["/bin/sh", "-c", "true"], {"cpus": 1}),
+        (["true", "1"], {"cpus": 1, "stdin": Path("/x")}),
+    ],
+)
+def test_what_may_mean_another_job_is_not_alike(command: Any, options: dict[str, Any]):
+    assert words_in_common(command, options) != words_in_common(["true", "1"], {"cpus": 1})
+
+
+def test_scripts_of_an_interpreter_are_not_alike():
+    first, second = (words_in_common(["python", name], {}) for name in ("a.py", "b.py"))
+    assert first != second
