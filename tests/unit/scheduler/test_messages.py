@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -41,6 +41,7 @@ from gridloom_services.scheduler.spec import (
     Range,
     RetryPolicy,
     Role,
+    are_alike,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
 from gridloom_services.scheduler.store.codec import SpecWriter, read_spec, write
@@ -152,6 +153,21 @@ def test_alike_jobs_that_come_together_are_read_written_and_shown_as_each_alone(
     answer = scheduler_pb2.SubmitJobsResponse()
     add_jobs(answer.jobs, jobs)
     assert list(answer.jobs) == [job_message(JobView(job)) for job in jobs]
+
+
+@pytest.mark.parametrize("field", [each.name for each in fields(JobSpec)])
+def test_jobs_are_alike_that_differ_by_the_requests_id_alone(field: str):
+    one = a_spec(roles=(a_role(),))
+    other = replace(one, **{field: (replace(one.roles[0], name="b"),) if field == "roles" else "x"})
+    assert are_alike(one, other) == (field == "request_id")
+
+
+@pytest.mark.parametrize("field", [each.name for each in fields(Role)])
+def test_jobs_are_alike_that_differ_by_the_command_alone(field: str):
+    one = a_spec(roles=(a_role(),))
+    other = replace(one, roles=(replace(one.roles[0], **{field: ("x",)}),))
+    assert are_alike(one, other) == (field == "command")
+    assert not are_alike(one, replace(one, roles=one.roles * 2))
 
 
 def test_words_that_stand_in_for_others_may_be_a_jobs_own():
