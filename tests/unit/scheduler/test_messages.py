@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields as fields_of
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -155,14 +156,14 @@ def test_alike_jobs_that_come_together_are_read_written_and_shown_as_each_alone(
     assert list(answer.jobs) == [job_message(JobView(job)) for job in jobs]
 
 
-@pytest.mark.parametrize("field", [each.name for each in fields(JobSpec)])
+@pytest.mark.parametrize("field", [each.name for each in fields_of(JobSpec)])
 def test_jobs_are_alike_that_differ_by_the_requests_id_alone(field: str):
     one = a_spec(roles=(a_role(),))
     other = replace(one, **{field: (replace(one.roles[0], name="b"),) if field == "roles" else "x"})
     assert are_alike(one, other) == (field == "request_id")
 
 
-@pytest.mark.parametrize("field", [each.name for each in fields(Role)])
+@pytest.mark.parametrize("field", [each.name for each in fields_of(Role)])
 def test_jobs_are_alike_that_differ_by_the_command_alone(field: str):
     one = a_spec(roles=(a_role(),))
     other = replace(one, roles=(replace(one.roles[0], **{field: ("x",)}),))
