@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from tests.e2e.cluster.cluster import Cluster
 
-_COMMAND = 'echo "$GRIDLOOM_ATTEMPT $GRIDLOOM_NODE" | tee who.txt; sleep 30'
+# The first attempt goes on when nobody hears of it any more; the second need not be waited for.
+_SAY = 'echo "$GRIDLOOM_ATTEMPT $GRIDLOOM_NODE" | tee who.txt'
+_COMMAND = f"{_SAY}; test $GRIDLOOM_ATTEMPT -gt 1 || sleep 30"
 
 
 def test_a_job_of_a_lost_node_runs_again_on_another(client: Client, cluster: Cluster):
