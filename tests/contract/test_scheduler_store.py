@@ -10,7 +10,6 @@ import pytest
 from gridloom_services.common.store import Database
 from gridloom_services.scheduler.job import (
     Elastic,
-    Event,
     GangEnd,
     GangOutput,
     Job,
@@ -43,13 +42,13 @@ from gridloom_services.scheduler.spec import (
     RetryPolicy,
 )
 from gridloom_services.scheduler.states import FailureClass, JobState
-from gridloom_services.scheduler.store.base import Changes, StaleEpochError, Store
+from gridloom_services.scheduler.store.base import BEGINNING, Changes, StaleEpochError, Store
 from gridloom_services.scheduler.store.memory import MemoryStore
 from gridloom_services.scheduler.store.schema import SCHEMA
 from gridloom_services.scheduler.store.sql import SqlStore
 
 from tests.support.migrations import assert_migrations_match_metadata
-from tests.support.scheduler import NOW_US, a_job, a_role, a_spec, an_array
+from tests.support.scheduler import NOW_US, a_job, a_role, a_spec, an_array, an_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,11 +69,6 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 def adding(*jobs: Job) -> Changes:
     return Changes(added={job.sequence: job for job in jobs})
-
-
-def an_event(revision: int, job: Job, **changes: Any) -> Event:
-    values = {"at_us": NOW_US, "before": None, "after": job.state} | changes
-    return Event(revision=revision, sequence=job.sequence, job_id=job.id, **values)
 
 
 def a_gang(job: Job, element: int = 0, **changes: Any) -> LiveGang:
@@ -390,10 +384,28 @@ async def test_compacting_lets_go_of_the_history_of_jobs_long_over(store: Store)
     changes = adding(old, recent, live)
     changes.events = [an_event(1, live), an_event(2, old), an_event(3, recent), an_event(4, old)]
     await store.write(changes)
-    assert await store.compact(NOW_US + 50) == 4
+    assert await store.compact(NOW_US + 50, 10) is None
     assert await store.compacted() == 4
     assert [event.revision for event in await store.events_after(0, 10)] == [1, 3]
-    assert await store.compact(NOW_US + 50) == 4
+    assert await store.compact(NOW_US + 50, 10) is None
+    assert await store.compacted() == 4
+
+
+async def test_compacting_takes_some_events_at_a_time_and_goes_on_where_it_was(store: Store):
+    jobs = [a_job(n, state=JobState.SUCCEEDED, ended_us=NOW_US - n // 2) for n in range(1, 6)]
+    changes = adding(*jobs, a_job(6))
+    changes.events = [an_event(1 + n, [*jobs, changes.added[6]][n % 6]) for n in range(30)]
+    await store.write(changes)
+    place, steps = BEGINNING, 0
+    while place is not None:
+        before = {event.revision for event in await store.events_after(0, 100)}
+        place, steps = await store.compact(NOW_US + 1, 3, place), steps + 1
+        left = {event.revision for event in await store.events_after(0, 100)}
+        assert len(before - left) <= 3
+        assert max(before - left, default=0) <= await store.compacted()
+    assert left == {6, 12, 18, 24, 30}
+    assert await store.compacted() == 29
+    assert steps >= 9
 
 
 async def test_revisions_are_never_given_twice_even_after_compaction(store: Store):
@@ -401,7 +413,7 @@ async def test_revisions_are_never_given_twice_even_after_compaction(store: Stor
     changes = adding(over)
     changes.events = [an_event(9, over)]
     await store.write(changes)
-    await store.compact(NOW_US + 1)
+    await store.compact(NOW_US + 1, 10)
     assert (await store.load()).revision == 9
 
 

@@ -13,7 +13,7 @@ from gridloom_services.scheduler.archive import LogArchive
 from gridloom_services.scheduler.control import Control, Surroundings
 from gridloom_services.scheduler.inputs import Inputs, MemoryKeeper
 from gridloom_services.scheduler.intake import Submission
-from gridloom_services.scheduler.job import Job
+from gridloom_services.scheduler.job import Event, Job
 from gridloom_services.scheduler.metrics import SchedulerMetrics
 from gridloom_services.scheduler.queue import WEEK_S
 from gridloom_services.scheduler.runs import Run
@@ -75,6 +75,11 @@ def a_job(sequence: int = 1, spec: JobSpec | None = None, **changes: Any) -> Job
         runs=(Run(0, spec.elements, state),) if spec.array else (),
     )
     return replace(job, **changes)
+
+
+def an_event(revision: int, job: Job, **changes: Any) -> Event:
+    values = {"at_us": NOW_US, "before": None, "after": job.state} | changes
+    return Event(revision=revision, sequence=job.sequence, job_id=job.id, **values)
 
 
 class Platform:

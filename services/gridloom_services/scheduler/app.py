@@ -20,7 +20,7 @@ from gridloom_services.scheduler.inputs import Inputs
 from gridloom_services.scheduler.logs import LogReader
 from gridloom_services.scheduler.metrics import SchedulerMetrics
 from gridloom_services.scheduler.objects_client import ObjectsClient
-from gridloom_services.scheduler.retention import Retention
+from gridloom_services.scheduler.retention import Retention, forget_history
 from gridloom_services.scheduler.runtime.chosen import chosen_runtime
 from gridloom_services.scheduler.runtime.local import RootInUseError
 from gridloom_services.scheduler.service import SchedulerServicer
@@ -167,7 +167,7 @@ class SchedulerApp:
 
     async def _forget_history(self) -> None:
         before_us = now_us(self._clock) - round(self._settings.history_days * _DAY_S * SECOND_US)
-        await self._store.compact(before_us)
+        await forget_history(self._store, before_us)
 
     def _fatal(self, error: BaseException) -> None:
         self._context.stop.fail(f"the scheduler cannot go on: {error}")

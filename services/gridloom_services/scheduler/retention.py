@@ -47,6 +47,14 @@ class LogFolders(Protocol):
         """Remove a job's; none there: nothing happens."""
 
 
+async def forget_history(store: Store, before_us: int) -> None:
+    """Let go of the events of all jobs that ended before then, some at a time."""
+    place = await store.compact(before_us, STEP_ROWS)
+    while place is not None:
+        await asyncio.sleep(_BETWEEN_STEPS_S)
+        place = await store.compact(before_us, STEP_ROWS, place)
+
+
 class Retention:
     """Keeps the newest `most` finished jobs, and none of them longer than `keep_s`."""
 

@@ -10,13 +10,13 @@ from gridloom_services.common.errors import UnavailableError
 from gridloom_services.scheduler.archive import LogArchive
 from gridloom_services.scheduler.inputs import MemoryKeeper
 from gridloom_services.scheduler.query import JobQuery
-from gridloom_services.scheduler.retention import LEAST_AGE_S, Retention
+from gridloom_services.scheduler.retention import LEAST_AGE_S, STEP_ROWS, Retention, forget_history
 from gridloom_services.scheduler.states import JobState
 from gridloom_services.scheduler.store.base import Changes
 from gridloom_services.scheduler.store.memory import MemoryStore
 
 from tests.support.crashing import Crash, Crashing, Fate
-from tests.support.scheduler import NOW_US, a_job
+from tests.support.scheduler import NOW_US, a_job, an_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +104,17 @@ async def test_a_store_of_objects_that_does_not_answer_is_asked_again(place: Pla
     assert await place.store.leavings(10) == ["job_1"]
     await place.retention().sweep()
     assert await place.left() == [newest]
+
+
+async def test_history_goes_in_small_steps_until_all_that_is_old_is_gone(place: Place):
+    await place.add(1, 31)
+    await place.add(2, 29)
+    jobs = await place.store.page(JobQuery(), None, 2)
+    events = [an_event(n, jobs[n % 2]) for n in range(1, 4 * STEP_ROWS)]
+    await place.store.write(Changes(events=events))
+    await forget_history(place.store, round(NOW_US - 30 * DAY_S * 1e6))
+    left = await place.store.events_after(0, len(events))
+    assert left == [event for event in events if event.job_id == "job_2"]
 
 
 async def test_a_crash_at_any_moment_leaves_nothing_behind_for_ever(tmp_path: Path):

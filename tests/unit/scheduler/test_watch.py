@@ -172,7 +172,7 @@ async def test_a_revision_that_is_not_kept_is_refused_with_what_to_do(platform: 
     (job_id,) = await platform.submit()
     await platform.finish(f"{job_id}-a1")
     await platform.submit()
-    await platform.store.compact(round(platform.clock.now() * 1e6) + 1)
+    await platform.store.compact(round(platform.clock.now() * 1e6) + 1, 1000)
     with pytest.raises(ConflictError, match="begin anew") as caught:
         await anext(JobWatcher(platform.control, JobQuery()).watch(1))
     assert caught.value.details["field"] == "from_revision"

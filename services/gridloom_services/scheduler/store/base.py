@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # (the job's sequence, the element's position)
 Unit = tuple[int, int]
 
+# Among jobs in the order of their ends: (when it ended, its sequence).
+Place = tuple[int, int]
+BEGINNING: Place = (0, 0)
+
 
 @dataclass(slots=True)
 class Changes:
@@ -115,8 +119,12 @@ class Store(Protocol):
     async def compacted(self) -> int:
         """Return the newest revision whose event is gone; 0: none is."""
 
-    async def compact(self, before_us: int) -> int:
-        """Let go of events of jobs that ended before then; return the `compacted` revision."""
+    async def compact(self, before_us: int, limit: int, after: Place = BEGINNING) -> Place | None:
+        """Let go of at most `limit` events of jobs that ended before then, oldest first.
+
+        Jobs up to `after` are passed over. Returns where to go on; None: there is no more. What is
+        gone is below or at `compacted` from the same moment on.
+        """
 
     async def horizon(self, before_us: int, most: int) -> int:
         """Return when jobs must have ended to go.

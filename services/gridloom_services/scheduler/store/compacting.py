@@ -8,8 +8,16 @@ from gridloom_services.common.cursor import insert
 
 if TYPE_CHECKING:
     from gridloom_services.common.cursor import Cursor
+    from gridloom_services.scheduler.store.base import Place
 
 _COMPACTED = "compacted"
+
+_ENDED = (
+    "SELECT ended_us, sequence FROM jobs WHERE ended_us < ? AND (ended_us, sequence) > (?, ?)"
+    " ORDER BY ended_us, sequence LIMIT ?"
+)
+_EVENTS = "SELECT revision FROM job_events WHERE sequence = ? ORDER BY revision LIMIT ?"
+_DROP = "DELETE FROM job_events WHERE sequence = ? AND revision <= ?"
 
 
 def compacted(cursor: Cursor) -> int:
@@ -28,11 +36,18 @@ def note_compacted(cursor: Cursor, revision: int) -> int:
     return revision
 
 
-def compact(cursor: Cursor, before_us: int) -> int:
-    """Let go of events of jobs that ended before then."""
-    old = "sequence IN (SELECT sequence FROM jobs WHERE ended_us < ?)"
-    ((newest,),) = cursor.all(f"SELECT max(revision) FROM job_events WHERE {old}", before_us)  # noqa: S608
-    if newest is None:
-        return compacted(cursor)
-    cursor.run(f"DELETE FROM job_events WHERE {old}", before_us)  # noqa: S608
-    return note_compacted(cursor, int(newest))
+def compact(cursor: Cursor, before_us: int, limit: int, after: Place) -> Place | None:
+    """Let go of `limit` events of jobs that ended before then: see `Store.compact`."""
+    jobs = cursor.all(_ENDED, before_us, *after, limit)
+    left, newest = limit, 0
+    for place in jobs:
+        events = cursor.all(_EVENTS, place[1], left)
+        if events:
+            ((last,), left) = events[-1], left - len(events)
+            cursor.run(_DROP, place[1], last)
+            newest = max(newest, int(last))
+        if left == 0:  # of this job there may be more
+            break
+        after = place
+    note_compacted(cursor, newest)
+    return after if len(jobs) == limit or left == 0 else None

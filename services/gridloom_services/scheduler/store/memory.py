@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from gridloom_services.scheduler.job import gang_name
-from gridloom_services.scheduler.store.base import Changes, Contents, Unit
+from gridloom_services.scheduler.store.base import BEGINNING, Changes, Contents, Place, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,14 +142,19 @@ class MemoryStore:
         """Return the newest revision that is gone."""
         return self._compacted
 
-    async def compact(self, before_us: int) -> int:
+    async def compact(self, before_us: int, limit: int, after: Place = BEGINNING) -> Place | None:
         """Let go of events of jobs long over."""
-        for revision, event in list(self._events.items()):
-            ended = self._jobs[event.sequence].ended_us
-            if ended is not None and ended < before_us:
-                del self._events[revision]
-                self._compacted = max(self._compacted, revision)
-        return self._compacted
+        ended = {sequence: job.ended_us for sequence, job in self._jobs.items()}
+        old = [
+            ((ended_us, event.sequence), revision)
+            for revision, event in self._events.items()
+            if (ended_us := ended[event.sequence]) is not None and ended_us < before_us
+        ]
+        gone = sorted(each for each in old if each[0] > after)[:limit]
+        for _, revision in gone:
+            del self._events[revision]
+            self._compacted = max(self._compacted, revision)
+        return after if len(gone) == limit else None
 
     async def horizon(self, before_us: int, most: int) -> int:
         """Return when jobs must have ended to go."""

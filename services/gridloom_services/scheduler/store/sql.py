@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 from gridloom_services.common.cursor import insert, marks, quoted
 from gridloom_services.scheduler.selector import Operator, Requirement
 from gridloom_services.scheduler.store import compacting, pruning, rows
-from gridloom_services.scheduler.store.base import Changes, Contents, StaleEpochError
+from gridloom_services.scheduler.store.base import (
+    BEGINNING,
+    Changes,
+    Contents,
+    Place,
+    StaleEpochError,
+)
 from gridloom_services.scheduler.store.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -146,9 +152,11 @@ class SqlStore:
         """Return the newest revision that is gone."""
         return await self._database.run(compacting.compacted)
 
-    async def compact(self, before_us: int) -> int:
+    async def compact(self, before_us: int, limit: int, after: Place = BEGINNING) -> Place | None:
         """Let go of events of jobs long over."""
-        return await self._database.run(lambda cursor: compacting.compact(cursor, before_us))
+        return await self._database.run(
+            lambda cursor: compacting.compact(cursor, before_us, limit, after)
+        )
 
     async def horizon(self, before_us: int, most: int) -> int:
         """Return when jobs must have ended to go."""
