@@ -14,6 +14,21 @@ SECOND_CHANCE_S = 2.0
 
 
 @contextmanager
+def as_interrupt() -> Iterator[None]:
+    """An interrupt that comes while a lock is let go of, or taken, is raised as itself.
+
+    It may come between any two instructions, and within a `threading.Condition` what is seen of it
+    is the RuntimeError that the lock was not held.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from error
+
+
+@contextmanager
 def leaving_it_running(
     what: str, come_back: str, cancel: Callable[[], object], *, window_s: float = SECOND_CHANCE_S
 ) -> Iterator[None]:
@@ -23,7 +38,8 @@ def leaving_it_running(
     second time (no terminal), the first goes up at once.
     """
     try:
-        yield
+        with as_interrupt():
+            yield
     except KeyboardInterrupt:
         is_watched = sys.stdin.isatty() and sys.stderr.isatty()
         say(f"\n{what} goes on. Come back with: {come_back}")

@@ -7,6 +7,10 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
+
+import pytest
+from gridloom.interrupt import as_interrupt
 
 PROGRAM = """
 import time
@@ -75,6 +79,23 @@ def test_a_second_one_cancels():
     assert "cancel!" in text
     assert "job_1 is cancelled" in text
     assert "interrupted" in text
+
+
+class Lock:
+    """A lock that is not held any more when it is to be let go of."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        threading.Lock().release()
+
+
+def test_one_that_comes_amid_the_handling_of_a_lock_is_seen_as_itself():
+    with pytest.raises(KeyboardInterrupt), as_interrupt(), Lock():
+        raise KeyboardInterrupt
+    with pytest.raises(RuntimeError), as_interrupt(), Lock():
+        raise ValueError
 
 
 def test_where_nobody_can_press_twice_it_goes_up_at_once():

@@ -15,6 +15,7 @@ from gridloom.cli.screen import complain
 from gridloom.cli.stdin import kept_input, own_input
 from gridloom.cli.streaming import is_alone, mark_of, write_piece
 from gridloom.errors import GridloomError, InvalidRequestError
+from gridloom.interrupt import as_interrupt
 from gridloom.jobs import operations
 from gridloom.jobs.logs import LineReading, LogQuery, LogReading
 from gridloom.jobs.outcome import failed_numbers, name_of
@@ -68,7 +69,8 @@ def run_job(here: Here, asked: Submission) -> int:
 def attended(job: Job, show: Callable[[], int]) -> int:
     """What `show` answers, which follows the job to its end; unless that is interrupted."""
     try:
-        return show()
+        with as_interrupt():
+            return show()
     except KeyboardInterrupt:
         return _interrupted(job)
     except GridloomError as error:

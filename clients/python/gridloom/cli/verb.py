@@ -22,6 +22,7 @@ import typer
 from gridloom.cli.exits import DONE, INTERRUPTED, exit_code_of
 from gridloom.cli.screen import Screen, complain
 from gridloom.errors import GridloomError, GridloomWarning
+from gridloom.interrupt import as_interrupt
 
 if TYPE_CHECKING:
     from gridloom.client import Client
@@ -143,7 +144,8 @@ def _checked(function: Callable[..., None], here: Here, given: dict[str, Any]) -
         with warnings.catch_warnings():
             warnings.simplefilter("always", GridloomWarning)
             warnings.showwarning = _warn  # type: ignore[assignment]
-            function(here, **given)
+            with as_interrupt():
+                function(here, **given)
         sys.stdout.flush()  # a reader that is gone is to be heard of here
     except GridloomError as error:
         complain(f"gridloom: {error}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gridloom.calls.progress import progress_for
 from gridloom.errors import GridloomError, InvalidRequestError
 from gridloom.home import EmbeddedPlatform, default_home
-from gridloom.interrupt import say
+from gridloom.interrupt import as_interrupt, say
 from gridloom.studies.ledger import Ledger, Subject
 from gridloom.studies.options import OWN_WORDS, study_plan
 from gridloom.studies.study import WEAK, ScalingStudy, study_of
@@ -108,7 +108,8 @@ def _run(client: Client, work: Work, plan: StudyPlan, turn: Turn) -> Run:
     """One run; what goes wrong says in which it did."""
     where = f"width {turn.width}, run {turn.repeat} of {plan.repeats}"
     try:
-        return work.run(client, turn)
+        with as_interrupt():
+            return work.run(client, turn)
     except KeyboardInterrupt:
         say(
             f"\nThe scaling study was interrupted at {where}. It goes on from there when it is"
