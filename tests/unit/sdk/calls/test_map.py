@@ -53,6 +53,20 @@ def test_results_come_in_the_order_of_the_items():
     assert list(square.map(range(50))) == [n * n for n in range(50)]
 
 
+def test_loops_that_are_left_and_next_share_the_results():
+    results = square.map(range(101))
+    taken = [next(results)]
+    for value in results:
+        taken.append(value)
+        if len(taken) == 10:
+            break
+    taken.append(next(results))
+    taken += [value for pair in zip(results, results, strict=False) for value in pair]
+    taken += results
+    assert sorted(taken) == [n * n for n in range(101)]
+    assert list(results) == []
+
+
 def test_a_later_map_of_a_short_function_needs_few_calls(service, client):
     list(square.map(range(2000)))
     before = service.session().last
