@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gridloom
 import pytest
-from gridloom.errors import StorageFullError
+from gridloom.errors import GridloomError, StorageFullError
 from gridloom.home import EmbeddedPlatform
 
 from tests.support.chaos import platform_pid, survivors
@@ -54,6 +54,17 @@ def submit_until_refused(client: gridloom.Client, futures: list[CallFuture[int]]
         future.result(60)
 
 
+def refusal_of_a_map(client: gridloom.Client) -> BaseException:
+    """What its handle says, where nothing of it was accepted; maps that fit fill the disk."""
+    for _ in range(40):
+        results = client.map(len, [bytes(SIZE)] * 40, chunk_size=1)
+        try:
+            assert results.group.info.accepted
+        except GridloomError as error:
+            return error
+    raise AssertionError("all maps were accepted")
+
+
 def outcome(future: CallFuture[int]) -> object:
     return future.exception(60) or future.result()
 
@@ -63,6 +74,15 @@ def has_room(client: gridloom.Client) -> bool:
         return client.submit(slow_length, b"abcd").result(60) == 4
     except StorageFullError:
         return False
+
+
+@pytest.mark.slow
+def test_a_map_that_was_refused_says_why_and_not_that_it_does_not_exist(home: Home, disk: Path):
+    with gridloom.connect(home=home.path, timeout="60s") as client:
+        assert client.submit(slow_length, b"abc").result(60) == 3
+        filler = fill(disk)
+        assert isinstance(refusal_of_a_map(client), StorageFullError)
+        filler.unlink()
 
 
 @pytest.mark.slow

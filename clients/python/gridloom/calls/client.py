@@ -12,6 +12,7 @@ from gridloom import ids
 from gridloom.calls import fork
 from gridloom.calls.function import Function, as_function
 from gridloom.calls.future import CallFuture
+from gridloom.calls.handle import arrived_group
 from gridloom.calls.mapping import start_map, start_starmap
 from gridloom.calls.options import CallOptions, call_spec
 from gridloom.calls.output import output_listener
@@ -131,7 +132,12 @@ class Calls:
     def let_arrive(self, identifier: str) -> None:
         """What this process has submitted itself may still be on its way."""
         session = self._session
-        if session is not None and session.usable and f"_{session.name}_" in identifier:
+        if session is None or f"_{session.name}_" not in identifier:
+            return
+        if ids.kind_of(identifier) == "group":
+            if ids.split_group_id(identifier)[1] in session.outbox.spoken.groups:
+                arrived_group(session, identifier)
+        elif session.usable:
             session.flush(self.connection.patience_s)
 
     # ---- for functions

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from gridloom import units
-from gridloom.calls.handle import GroupHandle
+from gridloom.calls.handle import GroupHandle, arrived_group
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.progress import NoProgress, Progress
 from gridloom.calls.run import LOOK_AGAIN_S, Failure, MapRun
@@ -61,11 +61,7 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
     @property
     def group(self) -> Group:
         """The group as any process sees it: status, results, logs."""
-        from gridloom.calls.group import Group
-
-        session = self._run.route.session
-        session.flush(session.connection.patience_s)
-        return Group(session.connection, self.id)
+        return arrived_group(self._run.route.session, self.id, first_call=self._run.first_call)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return self.group.__reduce__()

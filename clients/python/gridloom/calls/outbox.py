@@ -168,6 +168,11 @@ class Outbox:
         return self._acknowledged
 
     @property
+    def error(self) -> BaseException | None:
+        """What every later call is refused with, and what was not accepted then."""
+        return self._error
+
+    @property
     def last(self) -> int:
         """The number of the last call that was put."""
         return self._last

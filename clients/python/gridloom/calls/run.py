@@ -69,6 +69,7 @@ class MapRun:
         self._unread: deque[Chunk] = deque()
         self._pieces: deque[Piece] = deque()
         self._unfinished: set[Chunk] = set()
+        self._first: Chunk | None = None
         self._sizes = ChunkSizes(route.workers, total=total, item_s=route.item_s, fixed=chunk_size)
         self._window = Window(
             4 * route.workers,
@@ -83,6 +84,11 @@ class MapRun:
     def id(self) -> str:
         """The group's id: `client.get(id)` reads the results, also from another process."""
         return ids.group_id(self.route.session.name, self.group)
+
+    @property
+    def first_call(self) -> int:
+        """The number of its first call; 0: none was put."""
+        return self._first.sequence if self._first is not None else 0
 
     @property
     def is_over(self) -> bool:
@@ -178,6 +184,7 @@ class MapRun:
             self.submitted += items
             self._window.sent(items)
             self._unfinished.add(chunk)
+            self._first = self._first or chunk
             if self._in_order:
                 self._unread.append(chunk)
         return chunk

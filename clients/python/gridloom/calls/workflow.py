@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridloom import ids, units
 from gridloom.calls.future import CallFuture
-from gridloom.calls.handle import GroupHandle
+from gridloom.calls.handle import GroupHandle, arrived_group
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.sending import send_call
 from gridloom.calls.shape import Shape, filled, kind_of_shape, members
@@ -181,10 +181,8 @@ class GroupFuture(Pending, GroupHandle, Pictured, concurrent.futures.Future[Any]
     @property
     def group(self) -> Group:
         """The group as any process sees it: status, results, logs."""
-        from gridloom.calls.group import Group
-
-        self._session.flush(self._session.connection.patience_s)
-        return Group(self._session.connection, self.id)
+        first = self.futures[0].number if self.futures else 0
+        return arrived_group(self._session, self.id, first_call=first)
 
     @property
     def settled(self) -> bool:

@@ -139,6 +139,12 @@ def test_a_map_over_nothing_has_no_results():
     assert list(square.map(iter(()))) == []
 
 
+def test_the_handle_of_a_map_over_nothing_is_one_of_a_group_that_exists():
+    # Its group is said on the session's stream and asked for on another way.
+    states = {square.map([]).group.wait(30) for _ in range(100)}
+    assert states == {CallState.SUCCEEDED}
+
+
 def test_an_argument_that_cannot_be_pickled_fails_its_item_only():
     items = [1, threading.Lock(), 3]
     results = square.map(items, return_exceptions=True, chunk_size=3)
