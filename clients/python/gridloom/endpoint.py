@@ -39,6 +39,8 @@ class Endpoint:
     ca_file: str = ""
     socket: str = ""
     """A unix socket of the same platform on this machine: sooner there than over TCP."""
+    pipes: str = ""
+    """Another one, for streams of calls without gRPC: much sooner there."""
 
     @property
     def target(self) -> str:

@@ -72,6 +72,7 @@ class PlatformRecord:
     version: str
     protocol: int
     socket: str = ""
+    pipes: str = ""
 
     @property
     def is_answering(self) -> bool:
@@ -270,8 +271,16 @@ class EmbeddedPlatform:
                 f"the platform on {self.home} belongs to another user: {record.token_file} cannot"
                 " be read"
             ) from None
-        is_there = record.socket and Path(record.socket).is_socket()
-        return Endpoint(record.address, token=token, socket=record.socket if is_there else "")
+        return Endpoint(
+            record.address,
+            token=token,
+            socket=_if_there(record.socket),
+            pipes=_if_there(record.pipes),
+        )
+
+
+def _if_there(path: str) -> str:
+    return path if path and Path(path).is_socket() else ""
 
 
 def _is_alive(pid: int) -> bool:

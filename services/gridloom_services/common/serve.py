@@ -97,11 +97,12 @@ class Platform:
         *,
         ports: Sequence[int] | None = None,
         socket: Path | None = None,
+        pipes: Path | None = None,
     ) -> None:
         """Compose the parts and start them; when it returns, all of them answer.
 
-        The first of `ports` (the settings' one) that is free is taken, and `socket` where that can
-        be. StartError says why it cannot be.
+        The first of `ports` (the settings' one) that is free is taken, and `socket` and `pipes`
+        where those can be. StartError says why it cannot be.
         """
         grpc_environment.release()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,6 +116,8 @@ class Platform:
         if socket is not None:
             self._cleanup.callback(socket.unlink, missing_ok=True)
             self.server.bind_socket(socket)
+        if pipes is not None:
+            self.server.pipes.bind(pipes)
         self._cleanup.push_async_callback(self._end_server)
         entrance.channels.are_here(self.server.inner_address, [part.name for part in parts])
         context = PlatformContext(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
@@ -13,6 +13,7 @@ from gridloom_services.common.app import Limits
 from gridloom_services.common.errors import PortInUseError
 from gridloom_services.common.health import Health, LazyReflection
 from gridloom_services.common.interceptors.chain import CallRules, interceptors
+from gridloom_services.common.pipes import PipeDoor
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -70,9 +71,10 @@ class PlatformServer:
         self._health = Health()
         self._is_listening = False
         self._is_serving = False
-        self.grpc = grpc.aio.server(
-            interceptors=interceptors(rules), options=server_options(limits or Limits())
-        )
+        limits = limits or Limits()
+        chain = interceptors(rules)
+        self.grpc = grpc.aio.server(interceptors=chain, options=server_options(limits))
+        self.pipes = PipeDoor(chain, limits.message)
 
     def bind(
         self, host: str, *ports: int, credentials: grpc.ServerCredentials | None = None
@@ -120,7 +122,7 @@ class PlatformServer:
 
     def add(self, app: App) -> None:
         """Register an app. The order of adding is the order of starting."""
-        app.add_to(self.grpc)
+        app.add_to(cast("grpc.aio.Server", _Both(self.grpc, self.pipes)))
         self.rules.gang_methods.update(app.gang_methods)
         self.rules.readiness.expect(set(app.grpc_services))
         self._apps.append(app)
@@ -140,6 +142,7 @@ class PlatformServer:
         LazyReflection(names).add_to(self.grpc)
         await self._health.set(["", *names], is_serving=False)
         await self.grpc.start()
+        await self.pipes.start()
         self._is_listening = True
         for app in self._apps:
             await app.start()
@@ -164,6 +167,7 @@ class PlatformServer:
                 await self._stop_listening(forced)
         finally:
             forced.cancel()
+        await self.pipes.stop()
         for app in reversed(self._apps):
             await self._stop_app(app)
 
@@ -192,6 +196,21 @@ class PlatformServer:
     def is_idle(self) -> bool:
         """No app has work, and no program of a user is calling."""
         return self.rules.activity.open_calls == 0 and all(app.is_idle() for app in self._apps)
+
+
+class _Both:
+    """What a servicer is registered with: gRPC's server and our door for streams."""
+
+    def __init__(self, server: grpc.aio.Server, pipes: PipeDoor) -> None:
+        self._server = server
+        self._pipes = pipes
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+        self._pipes.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        self._server.add_registered_method_handlers(service, handlers)
 
 
 async def _until(stop: Stop, deadline: float) -> None:

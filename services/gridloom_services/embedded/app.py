@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Each is started after those that it calls, and stopped before them.
 SERVICES = ("objects", "scheduler", "functions", "mpi")
 _SOCKET = "platform.sock"
+_PIPES = "pipes.sock"
 
 
 def run(asked: Mapping[str, Any]) -> int:
@@ -72,7 +73,9 @@ async def serve(server: ServerSettings, own: EmbeddedSettings, parts: Sequence[P
 async def _start(platform: Platform, server: ServerSettings, parts: Sequence[Part]) -> None:
     """On the port of last time, unless it was taken meanwhile or another is wanted."""
     ports = None if server.port else (last_port(server.home), 0)
-    await platform.start(parts, ports=ports, socket=server.home / _SOCKET)
+    await platform.start(
+        parts, ports=ports, socket=server.home / _SOCKET, pipes=server.home / _PIPES
+    )
     remember_port(server.home, platform.address)
 
 
@@ -82,6 +85,7 @@ def _announce(platform: Platform) -> None:
         platform.token_file,
         metrics_port=platform.metrics_port,
         socket=platform.server.socket,
+        pipes=platform.server.pipes.path,
     )
     record.write(platform.home)
     if sys.stdout.isatty():

@@ -28,14 +28,22 @@ class PlatformRecord:
     metrics_port: int | None = None
     socket: str = ""
     """Where programs of this user and machine reach it sooner; "": nowhere."""
+    pipes: str = ""
+    """Where they open streams of calls without gRPC; "": nowhere."""
 
     @classmethod
     def of_this_process(
-        cls, address: str, token_file: Path, *, metrics_port: int | None = None, socket: str = ""
+        cls,
+        address: str,
+        token_file: Path,
+        *,
+        metrics_port: int | None = None,
+        socket: str = "",
+        pipes: str = "",
     ) -> PlatformRecord:
         """As from now."""
         begun = (address, os.getpid(), time.time(), str(token_file))
-        return cls(*begun, metrics_port=metrics_port, socket=socket)
+        return cls(*begun, metrics_port=metrics_port, socket=socket, pipes=pipes)
 
     def write(self, home: Path) -> None:
         """Atomically: a reader sees the whole of it, or none."""

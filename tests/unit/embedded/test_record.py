@@ -41,6 +41,18 @@ def test_a_socket_is_used_where_the_record_names_one_that_is_there(tmp_path):
     assert (found.target, found.address, found.is_local) == (f"unix:{path}", address, True)
 
 
+def test_streams_go_without_grpc_where_the_record_names_a_socket_that_is_there(tmp_path):
+    path = tmp_path / "pipes.sock"
+    (tmp_path / "token").write_text("t")
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.socket(socket.AF_UNIX) as listener:
+        address = f"127.0.0.1:{port.getsockname()[1]}"
+        said = PlatformRecord.of_this_process(address, tmp_path / "token", pipes=str(path))
+        said.write(tmp_path)
+        assert EmbeddedPlatform(tmp_path).find(may_start=False).pipes == ""
+        listener.bind(str(path))
+        assert EmbeddedPlatform(tmp_path).find(may_start=False).pipes == str(path)
+
+
 def test_a_record_of_a_platform_that_knew_no_sockets_is_read(tmp_path):
     PlatformRecord.of_this_process("h:1", tmp_path / "token").write(tmp_path)
     record = json.loads((tmp_path / "platform.json").read_text())

@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -34,17 +35,23 @@ from gridloom.errors import (
 from gridloom.objects import ObjectsClient
 from gridloom.patience import Patience
 from gridloom.payload import PayloadCodec
+from gridloom.pipe import Pipe
 from gridloom.rpc_errors import Refusal, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gridloom.api.functions.v1.session_pb2 import CallSpec, FunctionDefinition
+    from gridloom.api.functions.v1.session_pb2 import (
+        CallSpec,
+        FunctionDefinition,
+        OpenSessionResponse,
+    )
     from gridloom.calls.future import CallFuture
     from gridloom.calls.outbox import Extras, Sink
     from gridloom.calls.output import Printed
     from gridloom.channel import Connection
     from gridloom.endpoint import Endpoint
+    from gridloom.pipe_frames import Metadata
 
 DEFAULT_GRACE_S = 5.0
 # How long an ending process waits until its calls are on the platform's disk.
@@ -52,6 +59,7 @@ FLUSH_AT_EXIT_S = 10.0
 _MOST_LISTENERS = 100_000
 # Functions whose digest is remembered; of one that was forgotten it is made again.
 _MOST_FUNCTIONS = 10_000
+_METHOD = "/gridloom.api.functions.v1.FunctionsService/OpenSession"
 
 _log = logging.getLogger("gridloom.session")
 
@@ -256,9 +264,13 @@ class Session:
         """One stream from its hello to its end: why it ended, and who was at its other end."""
         endpoint = None
         try:
-            route = self._connection.route()
-            endpoint = route.endpoint
-            self._converse(route.stub("functions").OpenSession, endpoint, first=first)
+            endpoint = self._connection.endpoint()
+            if endpoint.pipes:
+                method: Callable[..., Any] = partial(_pipe, endpoint.pipes)
+            else:
+                route = self._connection.route()
+                endpoint, method = route.endpoint, route.stub("functions").OpenSession
+            self._converse(method, endpoint, first=first)
         except grpc.RpcError as error:
             assert endpoint is not None
             return refusal_of(error, endpoint.address), endpoint
@@ -350,6 +362,11 @@ _FIRST_STREAM_S = 1.0
 _LONGEST_PAUSE_S = 0.2
 # How long a closing session waits for the service to end the stream by itself.
 _LAST_WORD_S = 1.0
+
+
+def _pipe(path: str, requests: Requests, *, metadata: Metadata) -> Pipe[OpenSessionResponse]:
+    """Open a stream on this machine, as gRPC's stub does it."""
+    return Pipe(path, _METHOD, requests, metadata, session_pb2.OpenSessionResponse.FromString)
 
 
 def _seal(number: int) -> session_pb2.GroupSeal:
