@@ -18,7 +18,9 @@
 #   GRIDLOOM_OBJECTS_ADDRESS
 #   GRIDLOOM_MPI_ADDRESS
 #   GRIDLOOM_FRONT_SERVICES_CA_FILE   optional: the services are spoken to by TLS, theirs is checked
-#                                     against this; our certificate, if we have one, is shown to them
+#                                     against this
+#   GRIDLOOM_FRONT_SERVICES_CERT_FILE optional: what is shown to them then; read again as the others
+#   GRIDLOOM_FRONT_SERVICES_KEY_FILE
 #   GRIDLOOM_FRONT_PROCESSES          2 if nothing is said
 #   GRIDLOOM_FRONT_LOOK_SECONDS       between two looks at the certificate; 30 if nothing is said
 set -eu
@@ -27,6 +29,8 @@ folder=${TMPDIR:-/tmp}/gridloom-front.${GRIDLOOM_FRONT_PORT}
 certificate=${GRIDLOOM_FRONT_CERT_FILE:-}
 key=${GRIDLOOM_FRONT_KEY_FILE:-}
 authority=${GRIDLOOM_FRONT_SERVICES_CA_FILE:-}
+shown=${GRIDLOOM_FRONT_SERVICES_CERT_FILE:-}
+shown_key=${GRIDLOOM_FRONT_SERVICES_KEY_FILE:-}
 
 # upstream NAME ADDRESS: connections to a service stay open, without a limit of calls or hours.
 upstream() {
@@ -53,10 +57,12 @@ services_tls() {
   [ -n "$authority" ] || return 0
   echo "    grpc_ssl_trusted_certificate $authority;"
   echo "    grpc_ssl_verify on;"
+  echo "    grpc_ssl_verify_depth 5;"
+  echo "    grpc_ssl_protocols TLSv1.2 TLSv1.3;"
   echo "    grpc_ssl_server_name on;"
-  [ -n "$certificate" ] || return 0
-  echo "    grpc_ssl_certificate $certificate;"
-  echo "    grpc_ssl_certificate_key $key;"
+  [ -n "$shown" ] || return 0
+  echo "    grpc_ssl_certificate $shown;"
+  echo "    grpc_ssl_certificate_key $shown_key;"
 }
 
 listen() {
@@ -177,10 +183,15 @@ await_names() {
   done
 }
 
-content() { cat "$certificate" "$key" | cksum; }
+# Of all that is read from files: what is not there is empty.
+content() {
+  for file in "$certificate" "$key" "$authority" "$shown" "$shown_key"; do
+    [ -z "$file" ] || cat "$file"
+  done | cksum
+}
 
-# A certificate that was renewed is read; streams that are open stay so for 30 s.
-follow_certificate() {
+# What was renewed is read; streams that are open stay so for 30 s.
+follow_files() {
   before=$(content)
   while sleep "${GRIDLOOM_FRONT_LOOK_SECONDS:-30}"; do
     now=$(content)
@@ -203,8 +214,8 @@ proxy=$!
 trap 'kill -QUIT $proxy' TERM QUIT USR1
 trap 'kill -TERM $proxy' INT
 look=
-if [ -n "$certificate" ]; then
-  follow_certificate $proxy &
+if [ -n "$certificate$authority" ]; then
+  follow_files $proxy &
   look=$!
 fi
 # A signal ends a wait, not nginx: its own exit code is that of a wait which no signal ended.

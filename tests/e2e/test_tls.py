@@ -1,4 +1,4 @@
-"""A platform of its own that is entered by TLS, with a certificate that somebody gave it."""
+"""TLS: between the services, and of a platform of its own with a certificate that it was given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import trustme
 from gridloom.errors import TlsError
 
-from tests.e2e.support.release import NAMESPACE, Release
+from tests.e2e.support.release import NAMESPACE, SERVICES, Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,49 @@ _SETTINGS = (
     *("--set", "postgresql.persistence.enabled=false"),
     *("--set", "objects.store.volume.persistent=false"),
 )
+
+
+# In a pod that holds the services' certificate: how another service takes three kinds of callers.
+_CALLERS = """
+import json, pathlib, grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+folder = pathlib.Path("/etc/gridloom/internal")
+ca, crt, key = ((folder / name).read_bytes() for name in ("ca.crt", "tls.crt", "tls.key"))
+channels = {
+    "in clear": lambda address: grpc.insecure_channel(address),
+    "with nothing to show": lambda address: grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(ca)
+    ),
+    "a service": lambda address: grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(ca, key, crt)
+    ),
+}
+
+def answer(address, channel):
+    try:
+        request = health_pb2.HealthCheckRequest()
+        return health_pb2_grpc.HealthStub(channel(address)).Check(request, timeout=5).status
+    except grpc.RpcError as error:
+        return error.code().name
+
+print(json.dumps({
+    service: {who: answer(f"gridloom-{service}:50051", each) for who, each in channels.items()}
+    for service in ("scheduler", "functions", "objects", "mpi")
+}))
+"""
+
+
+def test_services_let_in_only_who_shows_a_certificate_of_theirs(release: Release):
+    words = ("exec", "deployment/gridloom-objects", "--", "python", "-c", _CALLERS)
+    found = json.loads(release.kubectl(*words))
+    assert found.keys() == set(SERVICES)
+    for answers in found.values():
+        assert answers == {
+            "in clear": "UNAVAILABLE",
+            "with nothing to show": "UNAVAILABLE",
+            "a service": 1,
+        }
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.helm
         ({"images__scheduler__digest": "latest"}, ["/images/scheduler/digest"]),
         ({"projects__chem__queues__cpu__maxTimeLimit": "long"}, ["/projects/chem/queues/cpu"]),
         ({"projects__chem__queues__cpu__quota__memory": "2Ti"}, ["/projects/chem/queues/cpu"]),
+        ({"tls__internal__mode": "on"}, ["/tls/internal/mode", "'selfSigned'"]),
+        ({"tls__internal__secret": "mine"}, ["/tls/internal", "'secret' not allowed"]),
         ({"jobs__flavours__a100__tolerations": []}, ["/jobs/flavours/a100"]),
     ],
 )
@@ -37,6 +39,12 @@ def test_a_typing_error_is_named_with_its_place(values, said):
         ({"front__enabled": False}, "address.host is empty"),
         ({"tls__mode": "secret"}, "set tls.existingSecret"),
         ({"tls__mode": "certManager"}, "set tls.certManager.issuer.name"),
+        ({"tls__internal__mode": "secret"}, "set tls.internal.existingSecret"),
+        ({"tls__internal__mode": "certManager"}, "set tls.internal.certManager.issuer.name"),
+        (
+            {"front__enabled": False, "address__host": "hpc.example.org"},
+            "set front.enabled to true, or tls.internal.mode to off",
+        ),
         ({"postgresql__enabled": False}, "set database.existingSecret"),
         ({"database__existingSecret": "mine"}, "set postgresql.enabled to false"),
     ],

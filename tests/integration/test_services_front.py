@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import pytest
+import trustme
 
 from tests.support.eventually import eventually_now
 from tests.support.front import Front, free_port, program
@@ -310,3 +311,47 @@ def test_services_are_spoken_to_by_tls_and_must_be_those_of_the_authority(nginx,
                     with pytest.raises(grpc.RpcError):
                         list(answered)
                     assert answered.code() is code
+
+
+def test_services_that_ask_for_a_certificate_are_shown_its_own_as_its_files_have_it(
+    nginx, tmp_path
+):
+    authority, stranger = (trustme.CA(key_type=trustme.KeyType.ECDSA) for _ in range(2))
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    files = {"services_cert_file": tmp_path / "own.crt", "services_key_file": tmp_path / "own.key"}
+
+    def show(ca: trustme.CA) -> None:
+        issued = ca.issue_cert("front", key_type=trustme.KeyType.ECDSA)
+        issued.cert_chain_pems[0].write_to_path(files["services_cert_file"])
+        issued.private_key_pem.write_to_path(files["services_key_file"])
+
+    def is_let_in() -> bool:
+        answered = call(channel, "objects", "Name_It")
+        try:
+            return list(answered) == [b"objects 0"]
+        except grpc.RpcError:
+            assert answered.code() is grpc.StatusCode.UNAVAILABLE
+            return False
+
+    issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    pair = (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
+    mutual = grpc.ssl_server_credentials(
+        [pair], root_certificates=authority.cert_pem.bytes(), require_client_auth=True
+    )
+    show(stranger)
+    with (
+        Area("objects", free_port(), mutual) as area,
+        Front(
+            nginx,
+            dict.fromkeys(AREAS, f"localhost:{area.port}"),
+            tmp_path,
+            services_ca_file=tmp_path / "ca.crt",
+            look_seconds=1,
+            **files,
+        ) as front,
+        grpc.insecure_channel(front.address) as channel,
+    ):
+        assert front.check() == ""
+        assert not is_let_in()
+        show(authority)
+        eventually_now(is_let_in)

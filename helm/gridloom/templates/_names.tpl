@@ -64,10 +64,7 @@ labels:
 {{- printf "%s-%s.%s.svc:50051" (include "gridloom.fullname" .root) .service .root.Release.Namespace -}}
 {{- end -}}
 
-{{/*
-Where the processes of jobs reach the platform: the front's port for the inside, which is in clear as
-everything between the services is; else the host name.
-*/}}
+{{/* Where the processes of jobs reach the platform: the front's port for them, else the host name. */}}
 {{- define "gridloom.jobsAddress" -}}
 {{- if .Values.front.enabled -}}
 {{- printf "http://%s-inner.%s.svc:50051" (include "gridloom.fullname" .) .Release.Namespace -}}
@@ -140,45 +137,6 @@ imagePullSecrets:
 {{- ternary "url" .Values.database.urlKey .Values.postgresql.enabled -}}
 {{- end -}}
 
-{{- define "gridloom.tlsEnabled" -}}
-{{- if ne .Values.tls.mode "off" -}}yes{{- end -}}
-{{- end -}}
-
-{{- define "gridloom.tlsSecret" -}}
-{{- if eq .Values.tls.mode "secret" -}}
-{{- .Values.tls.existingSecret -}}
-{{- else -}}
-{{- printf "%s-tls" (include "gridloom.fullname" .) -}}
-{{- end -}}
-{{- end -}}
-
-{{/* The names that a certificate of ours is good for: a list in YAML. */}}
-{{- define "gridloom.tlsNames" -}}
-{{- $front := printf "%s-front" (include "gridloom.fullname" .) -}}
-{{- with .Values.address.host }}
-- {{ . }}
-{{- end }}
-- localhost
-- {{ $front }}
-- {{ $front }}.{{ .Release.Namespace }}
-- {{ $front }}.{{ .Release.Namespace }}.svc
-- {{ $front }}.{{ .Release.Namespace }}.svc.cluster.local
-{{- range .Values.tls.extraNames }}
-{{- if not (regexMatch "^[0-9.]+$|:" .) }}
-- {{ . }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
-{{/* Those of `tls.extraNames` that are addresses: a list in YAML. */}}
-{{- define "gridloom.tlsAddresses" -}}
-{{- range .Values.tls.extraNames }}
-{{- if regexMatch "^[0-9.]+$|:" . }}
-- {{ . | quote }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
 {{- define "gridloom.jobsNamespace" -}}
 {{- .Values.jobs.namespace | default .Release.Namespace -}}
 {{- end -}}
@@ -212,11 +170,6 @@ app.kubernetes.io/component: job
 {{/* For NOTES.txt. */}}
 {{- define "gridloom.loginCommand" -}}
 gridloom login $ADDRESS{{ if eq .Values.tls.mode "selfSigned" }} --ca-file gridloom-ca.crt{{ end }} < admin.key
-{{- end -}}
-
-{{/* Changes when the certificate is to be another; a renewal of the same is seen by the front itself. */}}
-{{- define "gridloom.tlsWanted" -}}
-{{- list .Values.tls (include "gridloom.tlsNames" .) (include "gridloom.tlsAddresses" .) | toJson -}}
 {{- end -}}
 
 {{/* The newest Python that there is a worker image for: 3.9 is before 3.11. */}}

@@ -96,6 +96,16 @@ spec:
         values: {{ .components | toJson }}
 {{- end -}}
 
+{{/* The pods of jobs, as peers of a NetworkPolicy. */}}
+{{- define "gridloom.jobPeers" -}}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ include "gridloom.jobsNamespace" . }}
+  podSelector:
+    matchLabels:
+      {{- include "gridloom.jobLabels" . | nindent 6 }}
+{{- end -}}
+
 {{/* Everybody may ask for names. */}}
 {{- define "gridloom.dnsEgress" -}}
 - ports:
@@ -123,19 +133,20 @@ spec:
   ingress:
     - from:
         {{- include "gridloom.peers" (dict "root" $root "components" .from) | nindent 8 }}
-        {{- if eq .component "functions" }}
-        - namespaceSelector:
-            matchLabels:
-              kubernetes.io/metadata.name: {{ include "gridloom.jobsNamespace" $root }}
-          podSelector:
-            matchLabels:
-              {{- include "gridloom.jobLabels" $root | nindent 14 }}
-        {{- end }}
+        {{- if not (include "gridloom.internalTls" $root) }}
         {{- with $policies.gateways }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+        {{- end }}
       ports:
         - {port: grpc}
+    {{- if eq .component "functions" }}
+    # Workers.
+    - from:
+        {{- include "gridloom.jobPeers" $root | nindent 8 }}
+      ports:
+        - {port: {{ include "gridloom.workersPortName" $root }}}
+    {{- end }}
     {{- with $policies.monitoring }}
     - from:
         {{- toYaml . | nindent 8 }}

@@ -43,7 +43,10 @@ topologySpreadConstraints:
   {{- end }}
 {{- end -}}
 
-{{/* Native gRPC health. The start may wait for the database and for the process before it. */}}
+{{/*
+Native gRPC health, on a port where there is nothing else: the kubelet speaks no TLS. The start may
+wait for the database and for the process before it.
+*/}}
 {{- define "gridloom.probes" -}}
 startupProbe:
   grpc: {port: {{ .port }}}
@@ -68,8 +71,15 @@ livenessProbe:
 GRIDLOOM_HOME: /tmp/gridloom
 GRIDLOOM_HOST: 0.0.0.0
 GRIDLOOM_PORT: "50051"
-# TLS ends at the front or the gateway: the kubelet's gRPC probes speak none.
+GRIDLOOM_HEALTH_PORT: "50053"
+{{- if include "gridloom.internalTls" $root }}
+GRIDLOOM_TLS_CERT_FILE: /etc/gridloom/internal/tls.crt
+GRIDLOOM_TLS_KEY_FILE: /etc/gridloom/internal/tls.key
+GRIDLOOM_TLS_CA_FILE: /etc/gridloom/internal/ca.crt
+GRIDLOOM_TLS_REQUIRE_CLIENT: "true"
+{{- else }}
 GRIDLOOM_ALLOW_PLAINTEXT: "true"
+{{- end }}
 GRIDLOOM_SECRET_FILE: /etc/gridloom/access/secret
 {{- if eq .service "scheduler" }}
 GRIDLOOM_BOOTSTRAP_ADMIN_KEY_FILE: /etc/gridloom/access/admin-key
@@ -102,8 +112,8 @@ GRIDLOOM_{{ upper $.service }}_{{ upper $name }}: {{ include "gridloom.plain" $v
 
 {{/*
 The Deployment of a service of ours.
-{root, service, values, config, account, mounts, volumes, mountsToken, keepsNothing, autoscaled}: the
-last five may be missing. One that keeps nothing has no database, and may have several replicas.
+{root, service, values, config, account, innerPort, mounts, volumes, mountsToken, keepsNothing,
+autoscaled}: the last six may be missing. One that keeps nothing has no database, and may have several replicas.
 */}}
 {{- define "gridloom.deployment" -}}
 {{- $root := .root -}}
@@ -161,6 +171,10 @@ spec:
           command: [python]
           ports:
             - {name: grpc, containerPort: 50051}
+            {{- with .innerPort }}
+            - {name: inner, containerPort: {{ . }}}
+            {{- end }}
+            - {name: health, containerPort: 50053}
             - {name: metrics, containerPort: 9090}
           envFrom:
             - configMapRef:
@@ -177,7 +191,7 @@ spec:
                   name: {{ include "gridloom.databaseSecret" $root }}
                   key: {{ include "gridloom.databaseKey" $root }}
           {{- end }}
-          {{- include "gridloom.probes" (dict "root" $root "port" 50051) | nindent 10 }}
+          {{- include "gridloom.probes" (dict "root" $root "port" 50053) | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
           securityContext:
@@ -185,6 +199,9 @@ spec:
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
             - {name: access, mountPath: /etc/gridloom/access, readOnly: true}
+            {{- if include "gridloom.internalTls" $root }}
+            - {name: internal, mountPath: /etc/gridloom/internal, readOnly: true}
+            {{- end }}
             {{- with .mounts }}
             {{- . | trim | nindent 12 }}
             {{- end }}
@@ -200,6 +217,9 @@ spec:
               {{- if eq .service "scheduler" }}
               - {key: admin-key, path: admin-key}
               {{- end }}
+        {{- if include "gridloom.internalTls" $root }}
+        {{- include "gridloom.internalVolume" $root | nindent 8 }}
+        {{- end }}
         {{- with .volumes }}
         {{- . | trim | nindent 8 }}
         {{- end }}

@@ -14,7 +14,7 @@ from gridloom_services.common.keys import KeyHasher
 from gridloom_services.common.remote_audit import RemoteAudit
 from gridloom_services.common.remote_keys import RemoteKeys
 from gridloom_services.common.ring import Times
-from gridloom_services.common.tls import channel_credentials, server_certificates
+from gridloom_services.common.tls import caller_credentials, server_certificates
 from gridloom_services.common.tokens import (
     GangTokens,
     ServiceTokens,
@@ -42,7 +42,7 @@ class Entrance:
         self.channels = ServiceChannels(
             ServiceTokens(self._secret).issue(name),
             settings.addresses,
-            channel_credentials(settings),
+            caller_credentials(settings),
         )
         times = Times(settings.key_cache_s, settings.key_hold_s)
         self.keys = KeyRing(KeyHasher(self._secret), RemoteKeys(self.channels), times)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
 
+    import grpc
+
     from gridloom_services.common.app import App
     from gridloom_services.common.metrics import Metrics
     from gridloom_services.common.schema import Schema
@@ -110,9 +112,7 @@ class Platform:
         self._cleanup.push_async_callback(entrance.close)
         metrics = self._metrics()
         self.server = PlatformServer(entrance.rules(metrics))
-        credentials = entrance.server_credentials()
-        wanted = ports or [self._settings.port]
-        self.server.bind(self._settings.host, *wanted, credentials=credentials)
+        self._bind(entrance.server_credentials(), ports or [self._settings.port])
         if socket is not None:
             self._cleanup.callback(socket.unlink, missing_ok=True)
             self.server.bind_socket(socket)
@@ -140,6 +140,14 @@ class Platform:
         gc.freeze()
         gc.enable()
         _log.info("ready", extra={"address": self.address, "pid": os.getpid()})
+
+    def _bind(self, credentials: grpc.ServerCredentials | None, ports: Sequence[int]) -> None:
+        settings = self._settings
+        self.server.bind(settings.host, *ports, credentials=credentials)
+        if settings.inner_port is not None:
+            self.server.bind_inner(settings.host, settings.inner_port)
+        if settings.health_port is not None:
+            self.server.bind_health(settings.host, settings.health_port)
 
     async def _compose(self, context: PlatformContext, parts: Sequence[Part]) -> None:
         for part in parts:

@@ -69,6 +69,7 @@ class PlatformServer:
         self.socket = ""
         self._apps: list[App] = []
         self._health = Health()
+        self._health_server: grpc.aio.Server | None = None
         self._is_listening = False
         self._is_serving = False
         limits = limits or Limits()
@@ -93,12 +94,23 @@ class PlatformServer:
             if credentials is not None:
                 self.inner_address = f"127.0.0.1:{self._bound('127.0.0.1:0', None)}"
             return
-        raise PortInUseError(
-            f"port {ports[-1]} of {host} cannot be used, most likely because another process"
-            " listens there: choose another, or 0 for any free one",
-            field="port",
-            given=ports[-1],
-        )
+        raise _in_use(host, ports[-1])
+
+    def bind_inner(self, host: str, port: int) -> int:
+        """Take a port without TLS beside the other: for the processes of jobs; returns it."""
+        return self._bound_or_refused(self.grpc, host, port)
+
+    def bind_health(self, host: str, port: int) -> int:
+        """Take a port where there is health and nothing else, without TLS; returns it."""
+        self._health_server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        return self._bound_or_refused(self._health_server, host, port)
+
+    @staticmethod
+    def _bound_or_refused(server: grpc.aio.Server, host: str, port: int) -> int:
+        try:
+            return server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise _in_use(host, port) from error
 
     def bind_socket(self, path: Path) -> None:
         """Listen at a path too, for programs of this user; `socket` stays empty where it cannot be.
@@ -141,6 +153,9 @@ class PlatformServer:
         self._health.add_to(self.grpc)
         LazyReflection(names).add_to(self.grpc)
         await self._health.set(["", *names], is_serving=False)
+        if self._health_server is not None:
+            self._health.add_to(self._health_server)
+            await self._health_server.start()
         await self.grpc.start()
         await self.pipes.start()
         self._is_listening = True
@@ -170,6 +185,8 @@ class PlatformServer:
         await self.pipes.stop()
         for app in reversed(self._apps):
             await self._stop_app(app)
+        if self._health_server is not None:
+            await self._health_server.stop(None)
 
     async def _stop_listening(self, forced: asyncio.Future[None]) -> None:
         # gRPC leaves a call that comes at the moment of its stop without an answer for as long as
@@ -211,6 +228,15 @@ class _Both:
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
         self._server.add_registered_method_handlers(service, handlers)
+
+
+def _in_use(host: str, port: int) -> PortInUseError:
+    return PortInUseError(
+        f"port {port} of {host} cannot be used, most likely because another process"
+        " listens there: choose another, or 0 for any free one",
+        field="port",
+        given=port,
+    )
 
 
 async def _until(stop: Stop, deadline: float) -> None:

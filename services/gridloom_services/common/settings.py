@@ -49,6 +49,10 @@ class ServerSettings:
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = bounded(0, least=0, most=65535)
+    # Without TLS beside that: for the processes of jobs, where only they reach it. None: none.
+    inner_port: int | None = bounded(None, least=0, most=65535)
+    # Health and nothing else, without TLS: for probes that speak none. None: none.
+    health_port: int | None = bounded(None, least=0, most=65535)
     # Where clients and the processes of jobs find the platform: "HOST:PORT" on this machine, else
     # a URL, "http://HOST:PORT" or (with TLS) "https://HOST:PORT". Empty: host and port.
     public_address: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+LOOK_S = 5.0
+"""How long after a change the files of callers may still be taken for what they were."""
+
 Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -32,8 +36,7 @@ class TlsFiles:
 
     def stamp(self) -> Stamp:
         """Changes when a file does, also one behind a link. OSError where one is missing."""
-        files = [path.stat() for path in (self.cert, self.key, self.client_ca) if path]
-        return tuple((file.st_mtime_ns, file.st_ino, file.st_size) for file in files)
+        return _stamp(*(path for path in (self.cert, self.key, self.client_ca) if path))
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         """What is in them now. OSError, or ssl.SSLError where key and certificate do not match."""
@@ -115,19 +118,61 @@ def _client_ca(settings: ServerSettings) -> Path | None:
     return settings.tls_ca_file
 
 
-def channel_credentials(settings: ServerSettings) -> grpc.ChannelCredentials | None:
+class CallerCredentials:
+    """Whom this service trusts when it calls others, and what it shows them, as its files have it.
+
+    While the files are wrong, as it was before.
+    """
+
+    def __init__(self, ca: Path, pair: tuple[Path, Path] | None, look_s: float = LOOK_S) -> None:
+        """The files are looked at after `look_s`, not sooner. SettingsError: unreadable now."""
+        self._ca, self._pair = ca, pair
+        self._look_s = look_s
+        self._look_at = time.monotonic() + look_s
+        try:
+            self._stamp = self._stamped()
+            self.current = self._read()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"other services cannot be called by TLS with {ca}: {_reason(error)}",
+                field="tls_ca_file",
+            ) from error
+
+    def have_changed(self) -> bool:
+        """Whether `current` is another than at the last question."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + self._look_s
+        try:
+            stamp = self._stamped()
+            if stamp == self._stamp:
+                return False
+            self._stamp = stamp
+            self.current = self._read()
+        except (OSError, ssl.SSLError) as error:
+            _log.error("what other services are shown is wrong", extra={"reason": _reason(error)})
+            return False
+        return True
+
+    def _stamped(self) -> Stamp:
+        return _stamp(self._ca, *(self._pair or ()))
+
+    def _read(self) -> grpc.ChannelCredentials:
+        roots = self._ca.read_bytes()
+        if self._pair is None:
+            return grpc.ssl_channel_credentials(roots)
+        cert, key = self._pair
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key)
+        return grpc.ssl_channel_credentials(roots, key.read_bytes(), cert.read_bytes())
+
+
+def caller_credentials(settings: ServerSettings) -> CallerCredentials | None:
     """With what this service calls others; None: plaintext. SettingsError for unreadable files."""
-    if settings.tls_ca_file is None:
+    ca, cert, key = settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file
+    if ca is None:
         return None
-    try:
-        roots = settings.tls_ca_file.read_bytes()
-        key = settings.tls_key_file.read_bytes() if settings.tls_key_file else None
-        cert = settings.tls_cert_file.read_bytes() if settings.tls_cert_file else None
-    except OSError as error:
-        raise SettingsError(
-            f"{error.filename} cannot be read: {error.strerror}", field="tls_ca_file"
-        ) from error
-    return grpc.ssl_channel_credentials(roots, key, cert)
+    return CallerCredentials(ca, (cert, key) if cert is not None and key is not None else None)
 
 
 def is_loopback(host: str) -> bool:
@@ -138,6 +183,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _stamp(*paths: Path) -> Stamp:
+    files = [path.stat() for path in paths]
+    return tuple((file.st_mtime_ns, file.st_ino, file.st_size) for file in files)
 
 
 def _reason(error: OSError | ssl.SSLError) -> str:
