@@ -24,6 +24,7 @@ from gridloom_services.common.lock import FolderLock
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.eventually import eventually_now
+from tests.support.home import Home
 from tests.support.service import EmbeddedProcess
 
 if TYPE_CHECKING:
@@ -123,6 +124,21 @@ def test_after_a_kill_it_starts_again_beside_the_stale_record(tmp_path):
         assert stat_objects(platform) is False
         # The socket of the dead one was in the way, too.
         assert has_objects(platform, f"unix:{platform.record()['socket']}") is False
+
+
+def test_one_that_ends_by_an_error_is_started_again_by_whoever_only_looks_on(tmp_path):
+    with EmbeddedProcess(tmp_path) as platform:
+        platform.kill()
+    (tmp_path / "port").unlink()
+    (tmp_path / "port").mkdir()  # it cannot read what its last port was
+    failing = EmbeddedProcess(tmp_path)
+    assert failing.wait() == 1
+    failing.__exit__()
+    (tmp_path / "port").rmdir()
+    try:
+        EmbeddedPlatform(tmp_path).find(may_start=False)
+    finally:
+        Home(tmp_path).close()
 
 
 def test_a_home_whose_name_is_too_long_for_a_socket_is_reached_by_its_port(tmp_path):

@@ -65,7 +65,10 @@ async def serve(server: ServerSettings, own: EmbeddedSettings, parts: Sequence[P
         _announce(platform)
         await _until_end(platform, stop, own.idle_timeout_s)
     finally:
-        remove_record(server.home)
+        if stop.is_requested and not stop.failure:
+            # Who only looks on takes that for a stop on purpose, and starts no platform. One that
+            # ends by an error leaves its record as one does that is killed: its clients start it.
+            remove_record(server.home)
         await platform.stop()
     stop.check()
 
