@@ -11,15 +11,16 @@ from pathlib import Path
 
 from tests.bench.record import Figure, Record, busy_processors
 
+PARTS = (
+    *("calls", "jobs", "mpi", "payloads", "pruning"),
+    *("recovery", "resting", "served", "waiting"),
+)
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "part",
-        choices=("calls", "jobs", "mpi", "payloads", "pruning", "recovery", "resting", "served"),
-    )
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()

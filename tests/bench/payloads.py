@@ -4,9 +4,11 @@
 back: each time another one, so that nothing is there already, and on disk before the call is
 accepted. Measures that say "not durable" are of a lower class: with `durable=False` the array lies
 in shared memory, which the platform's death leaves and the machine's does not. In turns with them,
-the limits that they cannot pass: copying the array, digesting it, and writing it to a file with
-fdatasync. The rate counts the array once, though it goes both ways. "As from another host" is one
-way, an object put and got again over TCP in chunks by a client that reaches no file.
+the limits that they cannot pass: copying the array, digesting it, and writing it with fdatasync, to
+the file of the turn before and, as objects are, to a new one: where a hypervisor lends memory page
+by page, one that was never touched costs more than the disk. The rate counts the array once, though
+it goes both ways. "As from another host" is one way, an object put and got again over TCP in chunks
+by a client that reaches no file.
 """
 
 from __future__ import annotations
@@ -137,6 +139,9 @@ def _limits(array: np.ndarray, target: np.ndarray, file: Path) -> dict[str, Call
         "limit: copied": lambda: np.copyto(target, array),
         "limit: digested": lambda: hashlib.sha256(array).digest(),
         "limit: written and synced": lambda: _write(array, file),
+        "limit: written to a new file and synced": lambda: _write(
+            array, file.with_name(f"file-{time.monotonic_ns()}")
+        ),
     }
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from gridloom import object_parts
 from gridloom.api.objects.v1 import objects_pb2
 from gridloom.errors import InvalidRequestError, NotFoundError, PayloadLostError
 from gridloom.local_objects import LEAST_BYTES, LocalFolder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from gridloom.channel import Connection, Route
     from gridloom.local_objects import LocalDraft
+    from gridloom.object_parts import Chunk, PutPart
     from gridloom.segments import Place, SharedFolder
 
 Bytes = bytes | bytearray | memoryview
@@ -263,9 +265,8 @@ class ObjectsClient:
         """In chunks, while the digest is found."""
         digest = _Digest(view)
 
-        def parts() -> Iterator[objects_pb2.PutObjectRequest]:
-            for chunk in _slices(view):
-                yield objects_pb2.PutObjectRequest(chunk=chunk)
+        def parts() -> Iterator[PutPart]:
+            yield from _slices(view)
             yield objects_pb2.PutObjectRequest(digest=digest.found())
 
         answer = self._put(objects_pb2.ObjectRef(size_bytes=view.nbytes), parts)
@@ -294,23 +295,20 @@ class ObjectsClient:
         return True
 
     def _send(
-        self, digest: str, size: int, chunks: Callable[[], Iterator[bytes]], draft: str = ""
+        self, digest: str, size: int, chunks: Callable[[], Iterator[PutPart]], draft: str = ""
     ) -> None:
-        def parts() -> Iterator[objects_pb2.PutObjectRequest]:
-            return (objects_pb2.PutObjectRequest(chunk=chunk) for chunk in chunks())
-
-        self._put(objects_pb2.ObjectRef(digest=digest, size_bytes=size), parts, draft)
+        self._put(objects_pb2.ObjectRef(digest=digest, size_bytes=size), chunks, draft)
 
     def _put(
         self,
         ref: objects_pb2.ObjectRef,
-        parts: Callable[[], Iterator[objects_pb2.PutObjectRequest]],
+        parts: Callable[[], Iterator[PutPart]],
         draft: str = "",
     ) -> objects_pb2.PutObjectResponse:
         header = objects_pb2.PutObjectRequest.Header(object=ref, holder=self._holder, draft=draft)
         sent = 0
 
-        def requests() -> Iterator[objects_pb2.PutObjectRequest]:
+        def requests() -> Iterator[PutPart]:
             nonlocal sent
             yield objects_pb2.PutObjectRequest(header=header)
             for part in parts():
@@ -318,8 +316,8 @@ class ObjectsClient:
                 sent += 1
 
         def send(route: Route) -> objects_pb2.PutObjectResponse:
-            stub = route.stub("objects")
-            answer: objects_pb2.PutObjectResponse = stub.PutObject(
+            put = object_parts.put_object(route.channel)
+            answer: objects_pb2.PutObjectResponse = put(
                 requests(), metadata=route.endpoint.metadata
             )
             return answer
@@ -329,13 +327,13 @@ class ObjectsClient:
     def _get(self, digest: str, target: _Memory | _File) -> None:
         def receive(route: Route) -> None:
             request = objects_pb2.GetObjectRequest(digest=digest, offset=target.received)
-            stub = route.stub("objects")
-            stream = stub.GetObject(request, metadata=route.endpoint.metadata)
+            get = object_parts.get_object(route.channel)
+            stream = get(request, metadata=route.endpoint.metadata)
             try:
-                for answer in stream:
-                    if answer.HasField("object"):
-                        target.expect(answer.object.size_bytes)
-                    target.write(answer.chunk)
+                for part in stream:
+                    if part.object is not None:
+                        target.expect(part.object.size_bytes)
+                    target.write(part.chunk)
             finally:
                 stream.cancel()
 
@@ -373,7 +371,7 @@ class _Memory:
         if len(self.data) < size:
             self.data = bytearray(size)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: Chunk) -> None:
         """The next bytes."""
         self.data[self.received : self.received + len(chunk)] = chunk
         self.received += len(chunk)
@@ -391,15 +389,15 @@ class _File:
         if size > 0 and self.received == 0:
             os.posix_fallocate(self._file.fileno(), 0, size)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: Chunk) -> None:
         """The next bytes."""
         self._file.write(chunk)
         self.received += len(chunk)
 
 
-def _slices(view: memoryview) -> Iterator[bytes]:
+def _slices(view: memoryview) -> Iterator[memoryview]:
     for start in range(0, view.nbytes, CHUNK_BYTES):
-        yield bytes(view[start : start + CHUNK_BYTES])
+        yield view[start : start + CHUNK_BYTES]
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

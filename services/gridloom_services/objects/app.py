@@ -6,8 +6,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridloom.api.objects.v1 import objects_pb2_grpc
-
 from gridloom_services.common.app import methods
 from gridloom_services.common.background import Background
 from gridloom_services.common.store import Database
@@ -99,8 +97,7 @@ class ObjectsApp:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
-        servicer = ObjectsServicer(self._objects)
-        objects_pb2_grpc.add_ObjectsServiceServicer_to_server(servicer, server)
+        ObjectsServicer(self._objects).add_to(server)
 
     async def start(self) -> None:
         """Begin to clean up, in the background."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gridloom.object_parts import Chunk
+
 
 class InlineDraft:
     """A draft that never leaves memory: its row is its commit."""
@@ -9,7 +14,7 @@ class InlineDraft:
     def __init__(self) -> None:
         self.content = b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """Append."""
         self.content += data
 

@@ -32,6 +32,8 @@ from gridloom_services.objects.upload import Upload
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
+    from gridloom.object_parts import Chunk
+
     from gridloom_services.common.cursor import Cursor
     from gridloom_services.common.store import Database
     from gridloom_services.objects.meters import Meters
@@ -99,7 +101,7 @@ class Objects:
     # ---- in
 
     async def put(
-        self, ref: ObjectRef, chunks: AsyncIterator[bytes], holder: str = "", left: str = ""
+        self, ref: ObjectRef, chunks: AsyncIterator[Chunk], holder: str = "", left: str = ""
     ) -> bool:
         """Store an object, held by `holder` if one is named; durable when this returns.
 
@@ -122,7 +124,7 @@ class Objects:
         return False
 
     async def put_named_last(
-        self, size_bytes: int, chunks: AsyncIterator[bytes], digest: Callable[[], str], holder: str
+        self, size_bytes: int, chunks: AsyncIterator[Chunk], digest: Callable[[], str], holder: str
     ) -> tuple[ObjectRef, bool]:
         """As `put`, of an object whose digest is known once its chunks have come."""
         unnamed = ObjectRef("", size_bytes)

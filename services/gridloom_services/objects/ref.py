@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 from gridloom.values import dataclass
 
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.objects.segments import is_segment
+
+if TYPE_CHECKING:
+    from gridloom.object_parts import Chunk
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -44,7 +48,7 @@ class Sha256:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: Chunk) -> None:
         """Take in more. Lets other threads run meanwhile."""
         self._hash.update(data)
 

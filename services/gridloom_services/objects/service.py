@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import grpc
+from gridloom import object_parts
 from gridloom.api.objects.v1 import objects_pb2 as pb
 from gridloom.api.objects.v1 import objects_pb2_grpc
+from gridloom.object_parts import GotPart
 
 from gridloom_services.common.errors import InvalidRequestError
 from gridloom_services.objects.ref import ObjectRef, check_digest, check_name
@@ -13,7 +16,7 @@ from gridloom_services.objects.ref import ObjectRef, check_digest, check_name
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    import grpc
+    from gridloom.object_parts import Chunk, PutPart
 
     from gridloom_services.objects.objects import Objects
     from gridloom_services.objects.segments import Memory
@@ -31,8 +34,28 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register all methods; chunks are read and written without protobuf's copies of them."""
+        own: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "PutObject": grpc.stream_unary_rpc_method_handler(
+                self.PutObject,
+                request_deserializer=object_parts.read_put,
+                response_serializer=pb.PutObjectResponse.SerializeToString,
+            ),
+            "GetObject": grpc.unary_stream_rpc_method_handler(
+                self.GetObject,
+                request_deserializer=pb.GetObjectRequest.FromString,
+                response_serializer=object_parts.write_got,
+            ),
+        }
+        # Of handlers that are looked through the first counts, of registered ones the last.
+        generic = grpc.method_handlers_generic_handler(object_parts.SERVICE, own)
+        server.add_generic_rpc_handlers((generic,))
+        objects_pb2_grpc.add_ObjectsServiceServicer_to_server(self, server)
+        server.add_registered_method_handlers(object_parts.SERVICE, own)
+
     async def PutObject(  # noqa: N802
-        self, request_iterator: AsyncIterator[pb.PutObjectRequest], context: Context
+        self, request_iterator: AsyncIterator[PutPart], context: Context
     ) -> pb.PutObjectResponse:
         """Header, then chunks."""
         del context
@@ -49,9 +72,9 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         existed = await self._objects.put(ref, chunks, holder, header.draft)
         return pb.PutObjectResponse(object=_object(ref), existed=existed)
 
-    async def GetObject(  # noqa: N802
+    async def GetObject(  # type: ignore[override]  # noqa: N802
         self, request: pb.GetObjectRequest, context: Context
-    ) -> AsyncIterator[pb.GetObjectResponse]:
+    ) -> AsyncIterator[GotPart]:
         """The reference with the first chunk (or alone), then chunks."""
         del context
         digest = check_name(request.digest)
@@ -59,10 +82,10 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         async with reading as (ref, chunks):
             first: pb.ObjectRef | None = _object(ref)
             async for chunk in chunks:
-                yield pb.GetObjectResponse(object=first, chunk=chunk)
+                yield GotPart(chunk, first)
                 first = None
             if first is not None:
-                yield pb.GetObjectResponse(object=first)
+                yield GotPart(b"", first)
 
     async def StatObjects(  # noqa: N802
         self, request: pb.StatObjectsRequest, context: Context
@@ -100,9 +123,9 @@ class ObjectsServicer(objects_pb2_grpc.ObjectsServiceServicer):
         return pb.ReleaseObjectsResponse()
 
 
-async def _header(requests: AsyncIterator[pb.PutObjectRequest]) -> pb.PutObjectRequest.Header:
+async def _header(requests: AsyncIterator[PutPart]) -> pb.PutObjectRequest.Header:
     async for request in requests:
-        if request.WhichOneof("part") == "header":
+        if isinstance(request, pb.PutObjectRequest) and request.WhichOneof("part") == "header":
             return request.header
         break
     raise InvalidRequestError(
@@ -110,29 +133,33 @@ async def _header(requests: AsyncIterator[pb.PutObjectRequest]) -> pb.PutObjectR
     )
 
 
-async def _chunks(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator[bytes]:
+async def _chunks(requests: AsyncIterator[PutPart]) -> AsyncIterator[Chunk]:
     async for request in requests:
-        if request.WhichOneof("part") != "chunk":
-            raise InvalidRequestError("after the header come chunks", field="chunk")
-        yield request.chunk
+        yield _chunk(request)
+
+
+def _chunk(part: PutPart) -> Chunk:
+    if not isinstance(part, pb.PutObjectRequest):
+        return part
+    if part.WhichOneof("part") != "chunk":
+        raise InvalidRequestError("after the header come chunks", field="chunk")
+    return part.chunk
 
 
 class _Last:
     """The parts of a put whose digest comes last."""
 
-    def __init__(self, requests: AsyncIterator[pb.PutObjectRequest]) -> None:
+    def __init__(self, requests: AsyncIterator[PutPart]) -> None:
         self._requests = requests
         self._digest = ""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[Chunk]:
         """The content; after it the digest is known."""
-        async for request in self._requests:
-            if request.WhichOneof("part") == "digest":
-                self._digest = request.digest
+        async for part in self._requests:
+            if isinstance(part, pb.PutObjectRequest) and part.WhichOneof("part") == "digest":
+                self._digest = part.digest
                 return
-            if request.WhichOneof("part") != "chunk":
-                raise InvalidRequestError("after the header come chunks", field="chunk")
-            yield request.chunk
+            yield _chunk(part)
 
     def digest(self) -> str:
         """InvalidRequestError where none has come."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
 
+    from gridloom.object_parts import Chunk
+
     from gridloom_services.objects.ref import ObjectRef
     from gridloom_services.objects.store.base import Draft
 
@@ -28,7 +30,7 @@ class Upload:
         self._received = 0
 
     async def receive(
-        self, chunks: AsyncIterator[bytes], digest: Callable[[], str] | None = None
+        self, chunks: AsyncIterator[Chunk], digest: Callable[[], str] | None = None
     ) -> None:
         """Take in all chunks. InvalidRequestError where size or digest are not as promised.
 
@@ -49,14 +51,14 @@ class Upload:
             writing.result()
         self._check_whole(self._ref.digest if digest is None else digest())
 
-    def _in_thread(self, chunk: bytes) -> asyncio.Future[None]:
+    def _in_thread(self, chunk: Chunk) -> asyncio.Future[None]:
         return asyncio.get_running_loop().run_in_executor(self._threads, self._take, chunk)
 
-    def _take(self, chunk: bytes) -> None:
+    def _take(self, chunk: Chunk) -> None:
         self._sha256.add(chunk)
         self._draft.write(chunk)
 
-    def _count(self, chunk: bytes) -> None:
+    def _count(self, chunk: Chunk) -> None:
         if len(chunk) > self._chunk_limit:
             raise InvalidRequestError(
                 f"a chunk has {len(chunk)} bytes",

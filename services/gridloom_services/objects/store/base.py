@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gridloom.object_parts import Chunk
+
 
 class Draft(Protocol):
     """A content on its way in: nobody can read it yet."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """Append."""
         ...
 

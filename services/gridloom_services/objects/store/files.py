@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gridloom.object_parts import Chunk
+
 PREFIX = "sha256:"
 
 _DRAFT = re.compile(r"[0-9a-f]{32}")
@@ -135,7 +137,7 @@ class DraftFile:
         """Return the descriptor."""
         return self._descriptor
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """To the page cache; the disk has it after `commit`."""
         view = memoryview(data)
         while view:

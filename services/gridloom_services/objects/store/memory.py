@@ -11,6 +11,8 @@ from gridloom_services.objects.inline import InlineReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gridloom.object_parts import Chunk
+
     from gridloom_services.objects.store.base import Draft, LocalFolder
 
 
@@ -89,9 +91,9 @@ class MemoryDraft:
 
     def __init__(self, store: MemoryContents) -> None:
         self._store = store
-        self._chunks: list[bytes] = []
+        self._chunks: list[Chunk] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """Keep it."""
         self._store.reserve(len(data))
         self._chunks.append(data)

@@ -19,6 +19,8 @@ from gridloom_services.common.errors import StartError, StorageFullError, Unavai
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gridloom.object_parts import Chunk
+
     from gridloom_services.objects.store.base import Draft, LocalFolder
 
 PREFIX = "sha256:"
@@ -148,7 +150,7 @@ class StagedDraft:
         self._path = Path(name)
         self._file = os.fdopen(descriptor, "wb")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """To the local file."""
         self._file.write(data)
 
