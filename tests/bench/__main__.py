@@ -8,6 +8,9 @@
     served    calls to the services apart, on PostgreSQL
     recovery  how soon work goes on after a kill, and what is lost
     calls     the call path with a raw client: its limits, without the SDK
+    beside    a lone caller while another client floods, both with the SDK
+    waiting   memory of calls that wait, of their client and of the platform
+    pruning   lone calls while the platform removes what is old
     engine    the scheduling engine: planning, events, memory
 
 Figures move from run to run and from machine to machine: compare within one run. The contest is
@@ -25,9 +28,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     *("contest", "resting", "calls", "jobs", "mpi", "payloads", "engine"),
-    *("served", "recovery"),
+    *("beside", "served", "recovery", "waiting", "pruning"),
 )
-NOT_QUICK = frozenset({"served", "recovery"})
+NOT_QUICK = frozenset({"served", "recovery", "waiting", "pruning"})
 QUICK_ENGINE = ("cycles",)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.bench.record import Figure, Record, busy_processors
 
 PARTS = (
-    *("calls", "jobs", "mpi", "payloads", "pruning"),
-    *("recovery", "resting", "served", "waiting"),
+    *("beside", "calls", "jobs", "mpi", "payloads"),
+    *("pruning", "recovery", "resting", "served", "waiting"),
 )
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -131,7 +131,7 @@ def measured(*, quick: bool) -> Iterator[tuple[str, float, str]]:
                     found = [measure() for _ in range(1 if quick else REPETITIONS)]
                     times = [seconds for seconds, _ in found]
                     yield name, statistics.median(times), "s"
-                    yield "  longest", max(times), "s"
-                    yield "  calls without their right result", sum(w for _, w in found), "calls"
+                    yield f"  {name}, longest", max(times), "s"
+                    yield f"  {name}, wrong or lost", sum(w for _, w in found), "calls"
         finally:
             home.close()

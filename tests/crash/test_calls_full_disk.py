@@ -86,6 +86,22 @@ def test_a_map_that_was_refused_says_why_and_not_that_it_does_not_exist(home: Ho
 
 
 @pytest.mark.slow
+def test_questions_are_answered_while_the_disk_is_full_and_a_cancel_is_refused(
+    home: Home, disk: Path
+):
+    with gridloom.connect(home=home.path, timeout="20s") as client:
+        kept = client.map(slow_length, [b"abc"] * 3)
+        assert list(kept) == [3, 3, 3]
+        filler = fill(disk)
+        assert isinstance(refusal_of_a_map(client), StorageFullError)
+        with gridloom.connect(home=home.path, timeout="20s") as other:
+            assert other.get(kept.group.id).result() == [3, 3, 3]
+            with pytest.raises(StorageFullError):
+                other.get(kept.group.id).cancel()
+        filler.unlink()
+
+
+@pytest.mark.slow
 def test_calls_that_were_accepted_end_once_there_is_room_and_the_rest_is_refused(
     home: Home, disk: Path
 ):

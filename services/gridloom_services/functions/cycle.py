@@ -109,6 +109,7 @@ class Cycle:
         self._committed_at = self._commit_s = 0.0
         self._room = asyncio.Event()
         self._flush_waiters: list[asyncio.Future[None]] = []
+        self._readers: set[asyncio.Future[None]] = set()
         self.trouble: GridloomServiceError | None = None
         """Why nothing can be written at present."""
         self.hold_s = HOLD_S
@@ -149,12 +150,28 @@ class Cycle:
 
     async def flushed(self) -> None:
         """Return when everything that was decided before is on disk."""
-        if not self._ledger and not self._committing:
+        if self._ledger or self._committing:
+            await self._flushing()
+
+    async def readable(self) -> None:
+        """The same for questions: while nothing can be written, they are not kept waiting.
+
+        All that was acknowledged is on disk then, too.
+        """
+        if self.trouble is not None or not (self._ledger or self._committing):
             return
+        done = self._flushing()
+        self._readers.add(done)
+        try:
+            await done
+        finally:
+            self._readers.discard(done)
+
+    def _flushing(self) -> asyncio.Future[None]:
         done = self._loop.create_future()
         self._flush_waiters.append(done)
         self.poke()
-        await done
+        return done
 
     @property
     def is_settled(self) -> bool:
@@ -311,6 +328,8 @@ class Cycle:
         if self.trouble is None:
             _log.error("calls cannot be written", extra={"reason": error.message})
         self.trouble = error
+        for reader in self._readers:
+            _setter(reader)()
         for watcher in self._watchers:
             watcher.store_failed(error)
 

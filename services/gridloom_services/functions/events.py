@@ -96,7 +96,7 @@ class Events:
 
     async def of_pool(self, pool_id: str, page: Page) -> Told:
         """Of a pool, as long as it is kept."""
-        await self._desk.cycle.flushed()
+        await self._desk.cycle.readable()
         query = EventQuery(page.after, pool=pool_id, limit=page.size)
         found = await self._desk.store.events(query)
         happenings = [

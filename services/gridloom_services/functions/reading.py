@@ -83,7 +83,7 @@ class Readings:
                 given=given,
                 allowed=shape,
             )
-        await self._desk.cycle.flushed()
+        await self._desk.cycle.readable()
         session = await self._desk.sessions.find(found[0])
         if session is None:
             raise _unknown(field, given)

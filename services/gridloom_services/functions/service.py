@@ -93,7 +93,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         """Newest first."""
         del context
         project = require_project(request.project)
-        await self._desk.cycle.flushed()
+        await self._desk.cycle.readable()
         size = min(request.page_size or _PAGE, 1000)
         rows = await self._desk.store.groups(project, _place(request.page_token), size)
         answer = pb.ListGroupsResponse()
@@ -161,7 +161,9 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
             cancelled += await self._cancel(request, "", request.group_id)
         for name in request.call_ids:
             cancelled += await self._cancel(request, name, "")
-        await self._desk.cycle.flushed()
+        await self._desk.cycle.readable()
+        if self._desk.cycle.trouble is not None:
+            raise self._desk.cycle.trouble
         return pb.CancelCallsResponse(cancelled=cancelled)
 
     async def _cancel(self, request: pb.CancelCallsRequest, call: str, group: str) -> int:
@@ -184,7 +186,7 @@ class FunctionsServicer(functions_pb2_grpc.FunctionsServiceServicer):
         """Counts are since the service's start."""
         del context
         project = require_project(request.project)
-        await self._desk.cycle.flushed()
+        await self._desk.cycle.readable()
         functions = await self._desk.store.functions(project)
         lanes: dict[bytes, list[Lane]] = {}
         for session in self._desk.ledger.sessions.values():

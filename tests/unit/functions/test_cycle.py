@@ -255,6 +255,34 @@ async def test_nothing_goes_to_workers_while_nothing_can_be_written(bench):
     assert bench.outlet.sent == []
 
 
+async def test_a_question_does_not_wait_for_a_disk_that_is_full(bench):
+    await bench.start()
+    bench.store.is_gated = True
+    bench.submit()
+    await eventually(lambda: bench.store.waiting)
+    early = asyncio.create_task(bench.desk.cycle.readable())
+    await asyncio.sleep(0)
+    assert not early.done()
+    bench.store.failure = StorageFullError("the disk is full")
+    bench.submit()
+    bench.store.let_through()  # and the next commit fails
+    await asyncio.wait_for(early, 1)
+    assert bench.desk.cycle.trouble
+    await asyncio.wait_for(bench.desk.cycle.readable(), 1)
+
+
+async def test_a_question_waits_for_what_was_decided_before(bench):
+    await bench.start()
+    bench.store.is_gated = True
+    bench.submit()
+    question = asyncio.create_task(bench.desk.cycle.readable())
+    await asyncio.sleep(0.01)
+    assert not question.done()
+    bench.store.is_gated = False
+    bench.store.let_through()
+    await asyncio.wait_for(question, 1)
+
+
 async def test_a_defect_is_reported_and_not_lived_with(bench, caplog):
     await bench.start()
     bench.outlet.prepare = None
