@@ -88,8 +88,9 @@ class Front:
         return done.stdout + done.stderr
 
     def __enter__(self) -> Self:
+        # A shell cannot catch what was ignored when it began, as INT is in a background's programs.
         self._process = subprocess.Popen(
-            ["sh", str(START)],
+            ["env", "--default-signal=INT", "sh", str(START)],
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
