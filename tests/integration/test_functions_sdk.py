@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import gridloom
 import joblib
@@ -711,15 +712,22 @@ def test_functions_of_a_script_run_there(home):
     assert done.stdout.strip() == "7"
 
 
-def test_results_are_read_from_a_new_process_after_the_first_one_died(home, client):
-    body = """
+def test_results_are_read_from_a_new_process_after_the_first_one_died(home, client, tmp_path):
+    is_dead = tmp_path / "is_dead"
+    body = f"""
         @gridloom.function
         def slow(x):
             time.sleep(0.05)
             return x * x
 
+        @gridloom.function
+        def later(x):  # whoever had the result would have it dropped
+            while not os.path.exists({str(is_dead)!r}):
+                time.sleep(0.01)
+            return x * x
+
         results = slow.map(range(40), name="study")
-        future = slow.submit(9)
+        future = later.submit(9)
         assert client.calls.session.flush(30) and future.state
         next(results)
         while not results.group.info.sealed:
@@ -731,6 +739,7 @@ def test_results_are_read_from_a_new_process_after_the_first_one_died(home, clie
         script(body, home), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    is_dead.touch()
     group_id, call_id = done.stdout.split()
     group = client.get(group_id)
     assert isinstance(group, Group)
@@ -766,6 +775,19 @@ def test_ctrl_c_leaves_a_map_running_and_says_how_to_come_back(home, client):
         _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
     assert f'client.get("{identifier}")' in said
+    assert client.get(identifier).wait(PATIENCE_S) is CallState.SUCCEEDED
+
+
+@pytest.mark.parametrize("moment", ["take", "wait"])
+def test_ctrl_c_between_two_waits_leaves_a_map_running_too(client, monkeypatch, capsys, moment):
+    results = client.map(time.sleep, [0.05] * 20, chunk_size=1)
+    identifier = results.group.id
+    assert next(results) is None
+    monkeypatch.setattr(results._run, moment, Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        list(results)
+    del results
+    assert f'client.get("{identifier}")' in capsys.readouterr().err
     assert client.get(identifier).wait(PATIENCE_S) is CallState.SUCCEEDED
 
 

@@ -252,7 +252,13 @@ FORKING = """
 import os, sys, threading
 from gridloom.api.functions.v1 import session_pb2
 from gridloom.pipe import Pipe
-pipe = Pipe(sys.argv[1], sys.argv[2], iter(threading.Event().wait, None), (), bytes)
+begun = threading.Event()
+def requests():  # asked for when the stream's beginning has been sent
+    begun.set()
+    threading.Event().wait()
+    yield
+pipe = Pipe(sys.argv[1], sys.argv[2], requests(), (), bytes)
+begun.wait()
 child = os.fork()
 if child:
     os.write(1, f"{child}".encode())

@@ -12,7 +12,7 @@ from gridloom.calls.handle import GroupHandle, arrived_group
 from gridloom.calls.notebook import Picture, Pictured
 from gridloom.calls.progress import NoProgress, Progress
 from gridloom.calls.run import LOOK_AGAIN_S, Failure, MapRun
-from gridloom.calls.waiting import attended, waiting_in_worker
+from gridloom.calls.waiting import left_running, waiting_in_worker
 
 if TYPE_CHECKING:
     import asyncio
@@ -107,10 +107,11 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
             here_at = time.monotonic() + units.seconds(timeout, field="timeout")
             self._ends_at = here_at if ends_at is None else min(here_at, ends_at)
         try:
-            while not self._over:
-                self._refill()
-                if not self._over and self._is_late():
-                    raise TimeoutError(f"{self.id} is not over after {timeout}")
+            with self._left_running():
+                while not self._over:
+                    self._refill()
+                    if not self._over and self._is_late():
+                        raise TimeoutError(f"{self.id} is not over after {timeout}")
         finally:
             self._ends_at = ends_at
 
@@ -173,12 +174,29 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
 
     def __next__(self) -> R:
         self._begun = True
-        while not self._buffer:
-            if self._over:
-                raise StopIteration
-            self._refill()
+        if not self._buffer:
+            self._await_more()
+        if not self._buffer:
+            raise StopIteration
         value = self._buffer.popleft()
         return self._failed(value) if type(value) is Failure else value
+
+    def _await_more(self) -> None:
+        """Return when there is a result to take, or there will be none any more."""
+        with self._left_running():
+            while not self._buffer and not self._over:
+                self._refill()
+
+    @contextlib.contextmanager
+    def _left_running(self) -> Iterator[None]:
+        """Around a wait and what goes with it: wherever Ctrl-C falls, the map goes on."""
+        try:
+            with left_running(f"The map of {self._run.route.label}", self.id, self.cancel):
+                yield
+        except KeyboardInterrupt:
+            self._detached = True
+            self._progress.close()
+            raise
 
     def _refill(self) -> None:
         """Take what is there, else wait for a change; notes the end."""
@@ -199,13 +217,8 @@ class MapResults(GroupHandle, Pictured, Generic[R]):
         return self._run.is_over
 
     def _wait(self) -> None:
-        try:
-            with attended(f"The map of {self._run.route.label}", self.id, self.cancel):
-                self._run.wait(self._patience())
-        except KeyboardInterrupt:
-            self._detached = True
-            self._progress.close()
-            raise
+        with waiting_in_worker():
+            self._run.wait(self._patience())
         if self._is_late():
             raise TimeoutError(f"{self.id} gave no result in time")
 
