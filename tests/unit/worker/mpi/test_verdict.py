@@ -22,8 +22,34 @@ def test_the_first_that_failed_by_itself_is_to_blame_not_those_that_were_killed_
     assert failure.reason == "rank 2: killed by SIGSEGV"
 
 
+def test_who_ended_together_with_a_crash_is_named_with_it():
+    ends = [
+        RankExit(0, 139, signal.SIGSEGV, 10.0),
+        RankExit(2, 9, 0, 10.01),
+        RankExit(1, KILLED, signal.SIGKILL, 10.02),
+        RankExit(3, 139, signal.SIGSEGV, 12.0),
+    ]
+    failure = first_bad(ends)
+    assert failure is not None
+    assert (failure.rank, failure.exit_code) == (0, 139)
+    assert failure.reason == "rank 0: killed by SIGSEGV; rank 2: exit code 9"
+
+
+def test_of_ranks_that_only_exit_the_first_is_named_however_close_they_are():
+    failure = first_bad([RankExit(1, 15, 0, 9.0), RankExit(0, 1, 0, 9.0)])
+    assert failure is not None
+    assert failure.reason == "rank 1: exit code 15"
+
+
+def test_of_many_crashes_at_once_the_first_are_named():
+    failure = first_bad([RankExit(rank, 139, signal.SIGSEGV, 1.0) for rank in range(64)])
+    assert failure is not None
+    assert failure.reason.startswith("rank 0: killed by SIGSEGV; rank 1: ")
+    assert failure.reason.endswith("rank 3: killed by SIGSEGV; ...")
+
+
 def test_where_all_were_killed_the_first_is_named():
-    failure = first_bad([RankExit(1, KILLED, signal.SIGKILL, 1.0)])
+    failure = first_bad([RankExit(rank, KILLED, signal.SIGKILL, 1.0) for rank in (1, 0)])
     assert failure is not None
     assert failure.reason == "rank 1: killed by SIGKILL"
 

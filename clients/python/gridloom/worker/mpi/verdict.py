@@ -24,6 +24,9 @@ _OPENMPI_CODE = re.compile(rb"Errorcode: (-?\d+)")
 _TRACEBACK = b"Traceback (most recent call last)"
 _LONGEST_WORDS = 500
 _SENT_TO_ALL = {signal.SIGTERM, signal.SIGKILL}
+# Of ends within this time it is not known which of them brought about the others.
+_CLOSE_S = 0.1
+_MOST_NAMED = 4
 
 
 def aborted(
@@ -43,13 +46,22 @@ def aborted(
 
 
 def first_bad(exits: Sequence[RankExit]) -> Failure | None:
-    """The first rank that did not end well by itself; what was killed with it comes after it."""
+    """The first rank that did not end well by itself; what was killed with it comes after it.
+
+    `exits` are in the order of their times. Where a rank crashed, those that ended at the same time
+    are named with it: MPICH crashes where it loses a peer, and may be seen to end before that.
+    """
     bad = [end for end in exits if end.code]
     own = [end for end in bad if end.signal not in _SENT_TO_ALL]
     if not bad:
         return None
     end = (own or bad)[0]
-    return Failure(f"rank {end.rank}: {_end_words(end)}", end.rank, end.code, end.signal)
+    close = [each for each in own if each.at - end.at <= _CLOSE_S]
+    named = close if any(each.signal for each in close) else [end]
+    words = [f"rank {each.rank}: {_end_words(each)}" for each in named[:_MOST_NAMED]]
+    return Failure(
+        "; ".join(words) + ("; ..." if named[_MOST_NAMED:] else ""), end.rank, end.code, end.signal
+    )
 
 
 def launcher_failure(name: str, code: int) -> Failure:
